@@ -1,0 +1,53 @@
+"""Django's admin for decisions' rows: to look, not to edit, since activities are the only ones that write."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from alignment.models import Dataset, ModelSource, ModelVersion, Round, RoundRun, Scorecard
+from config.admin import ReadOnly, ReadOnlyAdmin
+
+
+class RoundRunInline(ReadOnly, admin.TabularInline):
+    model = RoundRun
+    fields = ("step", "source", "attempt", "run")
+    extra = 0
+
+
+@admin.register(Round)
+class RoundAdmin(ReadOnlyAdmin):
+    list_display = ["number", "project", "state", "reason", "recipe", "state_since"]
+    list_filter = ["state", "project", "judge", "decision"]
+    exclude = ["prompts"]  # there may be a hundred thousand
+    inlines = [RoundRunInline]
+
+
+@admin.register(Dataset)
+class DatasetAdmin(ReadOnlyAdmin):
+    list_display = ["version", "project", "train_rankings", "held_out_rankings", "sha256", "created_at"]
+    list_filter = ["project"]
+
+
+@admin.register(ModelVersion)
+class ModelVersionAdmin(ReadOnlyAdmin):
+    list_display = ["name", "project", "form", "state", "parent", "created_at"]
+    list_filter = ["project", "form", "state"]
+    search_fields = ["name", "location"]
+
+
+@admin.register(ModelSource)
+class ModelSourceAdmin(ReadOnlyAdmin):
+    list_display = ["source", "model_version"]
+
+
+@admin.register(Scorecard)
+class ScorecardAdmin(ReadOnlyAdmin):
+    list_display = [
+        "model_version",
+        "against",
+        "judge",
+        "win_rate",
+        "win_rate_low",
+        "win_rate_high",
+        "created_at",
+    ]

@@ -1,0 +1,163 @@
+"""REST: datasets, their cards and previews, and their export in every shape."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, get_args
+
+from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from alignment import datasets, exporting
+from alignment.api_files import AnyAccept, send_file
+from alignment.api_filters import DatasetFilters
+from alignment.models import Dataset
+from annotation.api_access import ProjectViewSet
+from annotation.api_fields import Choice, Input, Integer
+from annotation.api_filters import LARGEST_ID
+from annotation.api_prompts import MessageOut, PassageOut
+from annotation.models import Prompt
+from annotation.refusals import Refusal
+from training.engine.records import Which
+
+
+class DatasetOut(serializers.ModelSerializer):
+    class Meta:
+        model = Dataset
+        fields = ["id", "version", "sha256", "batches", "train_rankings", "held_out_rankings", "created_at"]
+
+
+class DatasetDetailOut(DatasetOut):
+    settings = serializers.DictField(help_text="Batches and estimator that it was built with.")
+    card = serializers.DictField(help_text="What the data say of themselves: counts, agreement, reliability.")
+
+    class Meta(DatasetOut.Meta):
+        fields = [*DatasetOut.Meta.fields, "settings", "card"]
+
+
+class DatasetIn(Input):
+    batches = serializers.ListField(
+        child=Integer(min_value=1, max_value=LARGEST_ID),
+        required=False,
+        min_length=1,
+        max_length=1000,
+        help_text="All batches that are complete unless given.",
+    )
+    settings = serializers.DictField(
+        required=False, help_text="prior, tie_margin: where they differ from defaults."
+    )
+
+
+class RecordOut(serializers.Serializer):
+    """A ranking record: the consensus of a task's rankings."""
+
+    prompt = MessageOut(many=True)
+    context = PassageOut(many=True)  # type: ignore[assignment]
+    responses = serializers.ListField(child=serializers.CharField(allow_blank=True))
+    tiers = serializers.ListField(child=serializers.ListField(child=serializers.IntegerField()))
+    scores = serializers.ListField(child=serializers.FloatField())
+    weight = serializers.FloatField()
+    meta = serializers.DictField()
+
+
+class PreviewOut(serializers.Serializer):
+    records = RecordOut(many=True)
+
+
+class PreviewQuery(serializers.Serializer):
+    split = Choice(choices=Prompt.Split.choices, required=False, default="train")
+    offset = serializers.IntegerField(required=False, default=0, min_value=0, max_value=2**31 - 1)
+    limit = serializers.IntegerField(required=False, default=20, min_value=1, max_value=100)
+
+
+class ExportQuery(serializers.Serializer):
+    shape = Choice(choices=list(exporting.SHAPES), required=False, default="rankings")
+    format = Choice(choices=list(exporting.FORMATS), required=False, default="jsonl")
+    split = Choice(choices=Prompt.Split.choices, required=False, default="train")
+    which = Choice(
+        choices=list(get_args(Which)),
+        required=False,
+        default="all",
+        help_text="Of the shape pairs: all pairs of a ranking, those of neighbouring tiers, or best against worst.",
+    )
+
+
+class DatasetsViewSet(ProjectViewSet):
+    queryset = Dataset.objects.select_related("project").prefetch_related("batches").order_by("-version")
+    serializer_class = DatasetOut
+    filterset_class = DatasetFilters
+    ordering_fields = ("version", "created_at")
+
+    def list(self, request: Request, project: str) -> Response:
+        """The project's datasets, newest first."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(request=DatasetIn, responses={201: DatasetDetailOut, 200: DatasetDetailOut})
+    def create(self, request: Request, project: str) -> Response:
+        """Freeze the consensus of batches' rankings. The same rankings and settings give the dataset there is
+        (200)."""
+        given = DatasetIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        chosen: dict[str, Any] = dict(given.validated_data)
+        if "batches" in chosen:
+            found = self.project.batches.in_bulk(chosen["batches"])
+            if missing := [pk for pk in chosen["batches"] if pk not in found]:
+                raise Refusal("invalid", f"The project has no batch {missing[0]}.", field="batches")
+            chosen["batches"] = list(found.values())
+        known = set(self.project.datasets.values_list("pk", flat=True))
+        dataset = datasets.build_dataset(project=self.project, created_by=self.caller, **chosen)
+        is_new = dataset.pk not in known
+        return Response(
+            DatasetDetailOut(dataset).data, status.HTTP_201_CREATED if is_new else status.HTTP_200_OK
+        )
+
+    @extend_schema(responses=DatasetDetailOut)
+    def retrieve(self, request: Request, pk: int) -> Response:
+        """One dataset, with its settings and card."""
+        return Response(DatasetDetailOut(self.get_object()).data)
+
+    @extend_schema(parameters=[PreviewQuery], responses=PreviewOut)
+    def preview(self, request: Request, pk: int) -> Response:
+        """Some of the dataset's ranking records, in the file's order."""
+        asked = PreviewQuery(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        return Response(
+            PreviewOut({"records": datasets.preview(self.get_object(), **asked.validated_data)}).data
+        )
+
+
+class DatasetFilesViewSet(ProjectViewSet):
+    queryset = Dataset.objects.select_related("project")
+    serializer_class = DatasetOut
+    throttle_scope = "files"
+    content_negotiation_class = AnyAccept
+
+    @extend_schema(
+        parameters=[ExportQuery],
+        responses={(200, content_type): OpenApiTypes.BINARY for content_type in exporting.FORMATS.values()},
+    )
+    def export(self, request: Request, pk: int) -> HttpResponseBase:
+        """A split as one file, with a strong ETag and byte ranges, as `datasets.load_dataset` and TRL take it."""
+        asked = ExportQuery(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        file = exporting.export(self.get_object(), **asked.validated_data)
+        return send_file(
+            request, file.path, name=file.filename, content_type=file.content_type, sha256=file.sha256
+        )
+
+    @extend_schema(responses={(200, "text/markdown"): OpenApiTypes.STR})
+    def card(self, request: Request, pk: int) -> HttpResponseBase:
+        """The dataset's card, in Markdown."""
+        path = datasets.dataset_folder(self.get_object()) / "README.md"
+        return send_file(
+            request,
+            path,
+            name="README.md",
+            content_type="text/markdown; charset=utf-8",
+            sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        )

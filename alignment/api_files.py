@@ -1,0 +1,110 @@
+"""Files over HTTP: strong ETags, conditional requests and byte ranges (RFC 9110, sections 13 and 14)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import cast
+
+from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.utils.cache import get_conditional_response
+from django.utils.http import content_disposition_header
+from rest_framework.exceptions import APIException
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+CHUNK = 2**16
+RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+
+
+class RangeNotSatisfiable(APIException):
+    """No byte of the range that was asked for exists.
+
+    Args:
+        size: the file's, in bytes.
+    """
+
+    status_code = 416
+    default_code = "range"
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"The file has {size} bytes; ask for a range within it.")
+        self.headers = {"Content-Range": f"bytes */{size}"}
+
+
+class AnyAccept(BaseContentNegotiation):
+    """A file is of the type that it is of, whatever ``Accept`` asks for."""
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        first = next(iter(renderers))
+        return first, first.media_type
+
+
+def send_file(
+    request: HttpRequest, path: Path, *, name: str, content_type: str, sha256: str
+) -> HttpResponseBase:
+    """Answer a GET or HEAD with the file, or the one range of it that is asked for, or 304 where the caller has it.
+
+    Several ranges at once are answered with the whole file, which RFC 9110 allows.
+
+    Args:
+        name: under which a browser saves it.
+        sha256: of the file's content, in hex: its strong ETag.
+
+    Raises:
+        RangeNotSatisfiable: no byte of the range exists.
+    """
+    size = path.stat().st_size
+    etag = f'"{sha256}"'
+    headers = {
+        "Accept-Ranges": "bytes",
+        "ETag": etag,
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": content_disposition_header(True, name) or "attachment",
+    }
+    part = None
+    if request.method == "GET" and request.headers.get("If-Range", etag) == etag:
+        part = _range_of(request.headers.get("Range", ""), size)
+    response: HttpResponseBase
+    if request.method == "HEAD":
+        response = HttpResponse(content_type=content_type, headers=headers)
+    elif part is None:
+        response = FileResponse(path.open("rb"), content_type=content_type, headers=headers)
+    else:
+        headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
+        response = StreamingHttpResponse(
+            _bytes_of(path, part), status=206, content_type=content_type, headers=headers
+        )
+    response.headers["Content-Length"] = str(len(part) if part is not None else size)
+    # It takes a streaming response as well as any other, whatever its type says.
+    return get_conditional_response(request, etag=etag, response=cast(HttpResponse, response)) or response
+
+
+def _range_of(header: str, size: int) -> range | None:
+    """The bytes of a ``Range`` header; None for one that is to be ignored."""
+    found = RANGE.fullmatch(header.strip())
+    if found is None or found.groups() == ("", ""):
+        return None
+    first, last = found.groups()
+    if not first:
+        start, stop = max(size - int(last), 0), size
+    else:
+        start, stop = int(first), min(int(last) + 1, size) if last else size
+        if last and int(last) < int(first):
+            return None
+    if start >= stop:
+        raise RangeNotSatisfiable(size)
+    return range(start, stop)
+
+
+def _bytes_of(path: Path, part: range) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        file.seek(part.start)
+        left = len(part)
+        while left and (chunk := file.read(min(CHUNK, left))):
+            left -= len(chunk)
+            yield chunk

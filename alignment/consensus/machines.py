@@ -1,0 +1,102 @@
+"""Machines as annotators: heard beside people, never louder than them.
+
+Scores of people alone come first, with adherences, ties and spread. A machine's adherence is how far its rankings
+follow those scores, so it cannot raise its own standing by moving them. Then its rankings are added, their weights cut
+down where they would outweigh people's, and the scores fitted again; all else stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from alignment.consensus.choices import Choices
+from alignment.consensus.climbing import Climb, climb, score
+from alignment.consensus.likelihood import Likelihood
+from alignment.consensus.posterior import Posterior
+
+STEPS = 50
+TOLERANCE = 1e-10
+"""Of a step of a log-adherence."""
+
+
+def beside_people(by_people: Posterior, posterior: Posterior, machine: np.ndarray, share: float) -> Climb:
+    """Return the fit in which machines' rankings weigh at most ``share`` of each connected set's.
+
+    Args:
+        by_people: of people's rankings alone, with the same items, annotators and ties.
+        posterior: of all rankings.
+        machine: which annotators are machines. Shape: ``(annotators,)``.
+    """
+    first = climb(by_people, by_people.start(), np.zeros(len(by_people.likelihood.blocks.order)))
+    shared, blocks = first.settled.shared.copy(), posterior.likelihood.blocks
+    scores = first.scores[by_people.likelihood.blocks.place[blocks.order]]
+    information = first.information
+    if information is None:
+        information = by_people.information(first.settled, observed=True)
+    if posterior.likelihood.annotators:
+        free, curvature = _adherences(posterior, machine, shared, scores)
+        shared[: len(machine)][machine] = free
+        information = information.copy()
+        rows = np.flatnonzero(machine)
+        information[rows, rows] = curvature
+    cap_weights(posterior, machine, share, posterior.point(shared, scores).adherence)
+    found = score(posterior, shared, scores)
+    trouble = first.trouble or found.trouble
+    return replace(found, information=information, iterations=first.iterations, trouble=trouble)
+
+
+def _adherences(
+    posterior: Posterior, machine: np.ndarray, shared: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the machines' free log-adherences, the scores held, and minus the second derivative by them."""
+    likelihood, prior = posterior.likelihood, posterior.adherence
+    of_machines = []
+    for group in likelihood.choices:
+        if group.annotator is not None:
+            rows = np.flatnonzero(machine[group.annotator])
+            if len(rows):
+                of_machines.append(group.only(rows, telling=True, of_sets=group.of_sets))
+    alone = Likelihood(
+        of_machines, likelihood.blocks, likelihood.annotators, likelihood.orders, likelihood.covariates
+    )
+    shared, rows = shared.copy(), np.flatnonzero(machine)
+    for _ in range(STEPS):
+        point = posterior.point(shared, scores)
+        slope = alone.slopes(point).shared[rows]
+        curvature = np.diag(alone.shared_information(point, observed=False)[0])[rows]
+        free = np.exp(shared[rows])
+        slope, curvature = slope + prior.shape - 1 - prior.rate * free, curvature + prior.rate * free
+        step = np.clip(slope / curvature, -1, 1)
+        shared[rows] += step
+        if np.abs(step).max() <= TOLERANCE:
+            break
+    return shared[rows], curvature
+
+
+def cap_weights(
+    posterior: Posterior, machine: np.ndarray, share: float, adherence: np.ndarray | None
+) -> None:
+    """Cut the weights of machines' choices down. A choice weighs its weight times the square of the adherence: so much
+    information it brings on scores that are alike."""
+    blocks, choices = posterior.likelihood.blocks, posterior.likelihood.choices
+    people, machines = np.zeros(blocks.sets), np.zeros(blocks.sets)
+    for group in choices:
+        if group.annotator is None:
+            continue
+        weighs = group.weight if adherence is None else group.weight * adherence[group.annotator] ** 2
+        by_machine = machine[group.annotator]
+        people += np.bincount(_sets(posterior, group), weighs * ~by_machine, blocks.sets)
+        machines += np.bincount(_sets(posterior, group), weighs * by_machine, blocks.sets)
+    one_ranking = np.bincount(blocks.set_of, minlength=blocks.sets) - 1
+    limit = np.where(people > 0, people * share / (1 - share), one_ranking)
+    factor = np.where(machines > limit, limit / np.maximum(machines, 1e-300), 1.0)
+    for group in choices:
+        if group.annotator is not None:
+            by_machine = machine[group.annotator]
+            group.weight = np.where(by_machine, group.weight * factor[_sets(posterior, group)], group.weight)
+
+
+def _sets(posterior: Posterior, group: Choices) -> np.ndarray:
+    return posterior.likelihood.blocks.set_of[group.item[0]]

@@ -1,0 +1,217 @@
+"""A dataset's card: what the data say of themselves, as figures and as a page that ``datasets`` and people read."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from alignment.consensus import Consensus
+from annotation.models import Batch, Project, Task
+from annotation.models import Ranking as Answer
+from annotation.quality import pairwise_agreement
+from training.engine.records import Ranking
+
+RankedTasks = Sequence[tuple[Task, list[Answer]]]
+
+README = """\
+---
+pretty_name: {project}, dataset
+task_categories:
+- text-generation
+tags:
+- preference
+- rlhf
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: train.parquet
+  - split: held_out
+    path: held_out.parquet
+---
+# {project}
+
+{rankings} rankings of {tasks} tasks by {annotators}, from {batches}.
+
+Each row is one task: a prompt, its responses, and the consensus of all its rankings as tiers and scores.
+`tiers` index into `responses`, best first; responses in one tier are tied, those in none are unranked.
+`scores` are log-worths: the probability that response i is preferred to j, by an average annotator who does not tie
+them, is 1 / (1 + exp(scores[j] − scores[i])).
+A prompt's split follows from a hash of it and is the same in every version of this dataset.
+
+| split | tasks | prompts | responses | preferences |
+| --- | --- | --- | --- | --- |
+{splits}
+
+## Agreement
+{agreement}
+
+## Sources
+| source | responses | mean score | in the first tier |
+| --- | --- | --- | --- |
+{sources}
+
+## Lengths (words)
+| | median | 90 % below | longest |
+| --- | --- | --- | --- |
+{lengths}
+
+## Consensus
+{estimator}
+"""
+
+
+def describe(
+    *,
+    project: Project,
+    batches: Sequence[Batch],
+    tasks: RankedTasks,
+    by_split: Mapping[str, Sequence[Ranking]],
+    consensus: Consensus,
+) -> dict[str, Any]:
+    """Return the card's figures: counts, agreement, annotators (never by name), sources, lengths, and how
+    the fit went."""
+    answers = [answer for _, of_task in tasks for answer in of_task]
+    each = Counter(answer.annotator_id for answer in answers)
+    agreement = pairwise_agreement([[answer.tiers for answer in of_task] for _, of_task in tasks])
+    records = [record for of_split in by_split.values() for record in of_split]
+    return {
+        "project": project.name,
+        "batches": [batch.name for batch in batches],
+        "tasks": len(tasks),
+        "rankings": len(answers),
+        "splits": {split: _counts(of_split) for split, of_split in by_split.items()},
+        "tied_share": _tied_share(records),
+        "agreement": {
+            "agreement": agreement.agreement,
+            "low": agreement.low,
+            "high": agreement.high,
+            "pairs": agreement.pairs,
+        },
+        "annotators": {
+            "count": len(each),
+            "rankings": _spread(list(each.values())),
+            "reliability": sorted(
+                (round(adherence, 4) for adherence in consensus.reliability.values()), reverse=True
+            ),
+        },
+        "sources": _sources(records),
+        "lengths": {
+            "prompt": _spread([len(m["content"].split()) for r in records for m in r.prompt[-1:]]),
+            "response": _spread([len(text.split()) for r in records for text in r.responses]),
+        },
+        "estimator": {
+            "log_likelihood": round(consensus.log_likelihood, 3),
+            "converged": consensus.converged,
+            "spread": round(consensus.spread.value, 4) if consensus.spread else None,
+            "trouble": consensus.trouble,
+            "ties": {str(order): round(tie.value, 4) for order, tie in consensus.ties.items()},
+        },
+    }
+
+
+def as_markdown(card: Mapping[str, Any]) -> str:
+    """Return the card as the dataset's README.md; its front matter lets ``datasets.load_dataset`` take the folder."""
+    estimator = card["estimator"]
+    annotators = card["annotators"]["count"]
+    return README.format(
+        project=_plain(card["project"]),
+        rankings=card["rankings"],
+        tasks=card["tasks"],
+        annotators=f"{annotators} annotator{'s' if annotators != 1 else ''}",
+        batches=", ".join(_plain(name) for name in card["batches"]),
+        splits=_rows(
+            (split, c["tasks"], c["prompts"], c["responses"], c["pairs"])
+            for split, c in card["splits"].items()
+        ),
+        agreement=_agreement(card["agreement"]),
+        sources=_rows(
+            (_plain(s["name"]), s["responses"], f"{s['mean_score']:+.2f}", f"{s['first_share']:.1%}")
+            for s in card["sources"]
+        ),
+        lengths=_rows((what, s["median"], s["most_below"], s["most"]) for what, s in card["lengths"].items()),
+        estimator=(
+            f"Estimator {estimator['name']} (Plackett–Luce with ties; annotators weigh by their adherence): a normal "
+            f"prior of standard deviation {estimator['spread']:g} on each score, {estimator['prior']:g} before it was "
+            f"learned; scores closer than "
+            f"{estimator['tie_margin']:g} are tied. Log-likelihood {estimator['log_likelihood']:g}, "
+            f"{'converged' if estimator['converged'] else 'NOT converged: ' + estimator['trouble']}."
+        ),
+    )
+
+
+def _agreement(measured: Mapping[str, Any]) -> str:
+    if not measured["pairs"]:
+        return "No task was ranked by two annotators."
+    interval = (
+        "no interval: the tasks are too few or too alike"
+        if measured["low"] is None
+        else f"95 % interval {measured['low']:.1%} to {measured['high']:.1%}"
+    )
+    return (
+        f"Two annotators of the same task agree on {measured['agreement']:.1%} of {measured['pairs']} pairs of "
+        f"responses ({interval}), a tie being an answer of its own."
+    )
+
+
+def _counts(records: Sequence[Ranking]) -> dict[str, int]:
+    return {
+        "tasks": len(records),
+        "prompts": len({tuple((m["role"], m["content"]) for m in record.prompt) for record in records}),
+        "responses": sum(len(record.responses) for record in records),
+        # Counted, not made: that texts differ holds within a task.
+        "pairs": sum(len(one) * len(other) for r in records for one, other in combinations(r.tiers, 2)),
+    }
+
+
+def _tied_share(records: Sequence[Ranking]) -> float | None:
+    """The share of a task's pairs of ranked responses that the consensus ties; None without a pair."""
+    pairs = tied = 0
+    for record in records:
+        ranked = sum(map(len, record.tiers))
+        pairs += ranked * (ranked - 1) // 2
+        tied += sum(len(tier) * (len(tier) - 1) // 2 for tier in record.tiers)
+    return round(tied / pairs, 4) if pairs else None
+
+
+def _sources(records: Sequence[Ranking]) -> list[dict[str, Any]]:
+    scores: dict[str, list[float]] = defaultdict(list)
+    first: Counter[str] = Counter()
+    for record in records:
+        for rank, tier in enumerate(record.tiers):
+            for number in tier:
+                name = record.meta["sources"][number]
+                scores[name].append(record.scores[number])
+                first[name] += rank == 0
+    return [
+        {
+            "name": name,
+            "responses": len(of_source),
+            "mean_score": round(sum(of_source) / len(of_source), 4),
+            "first_share": round(first[name] / len(of_source), 4),
+        }
+        for name, of_source in sorted(scores.items())
+    ]
+
+
+def _spread(numbers: Sequence[int]) -> dict[str, float]:
+    values = np.asarray(numbers or [0])
+    return {
+        "least": int(values.min()),
+        "median": float(np.median(values)),
+        "most_below": float(np.quantile(values, 0.9)),
+        "most": int(values.max()),
+    }
+
+
+def _rows(rows: Any) -> str:
+    return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)
+
+
+def _plain(text: str) -> str:
+    """A name that people chose, without what would break out of a table's cell or the front matter."""
+    return " ".join("".join(c if c.isalnum() or c in " -_.,'" else " " for c in text).split())

@@ -1,0 +1,283 @@
+"""Datasets: the consensus of people's rankings, frozen under the hash of its own content."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import sys
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings as django_settings
+from django.db import transaction
+from django.db.models import Max
+
+from alignment.consensus import PRIOR, Consensus, Spread, fit
+from alignment.dataset_card import as_markdown, describe
+from alignment.models import Dataset
+from annotation.batching import is_complete
+from annotation.models import Batch, Project, Prompt, Task, User
+from annotation.models import Ranking as Answer
+from annotation.refusals import Refusal
+from annotation.submitting import current_rankings
+from training.engine.records import Ranking, read_rankings, write_rankings
+from training.engine.refusal import Refused
+from training.engine.settings import check_settings, setting
+
+ESTIMATOR = "davidson-luce"
+# Beyond what the estimator converges to on any machine, digits would only break the equality of hashes.
+DECIMALS = 6
+SPLITS = (Prompt.Split.TRAIN, Prompt.Split.HELD_OUT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsensusSettings:
+    """How the rankings of a task become one."""
+
+    prior: float = setting(PRIOR, above=0, at_most=100)
+    """What the spread of responses' scores within a task, a standard deviation in log-worth, is taken to be before
+    rankings of the same task by several people tell; see `alignment.consensus`."""
+    tie_margin: float = setting(0.1, at_least=0, at_most=10)
+    """A response whose score is less than this below its tier's best is tied with it. 0.1: the better one
+    would be preferred with a probability below 52.5 %, which says nothing worth learning."""
+
+
+def build_dataset(
+    *,
+    project: Project,
+    batches: Iterable[Batch] | None = None,
+    settings: dict[str, Any] | None = None,
+    created_by: User | None = None,
+) -> Dataset:
+    """Freeze the consensus of batches' rankings; the same rankings and settings return the dataset that is
+    there already.
+
+    Each ranked task becomes one ranking record of weight 1, in the split of its prompt. Responses that
+    nobody ranked are in no tier.
+
+    Args:
+        batches: of the project; by default its closed and complete ones.
+        settings: those of `ConsensusSettings` that differ from their defaults.
+
+    Raises:
+        Refusal: a setting is wrong, a batch is another project's, or nobody has ranked anything yet.
+    """
+    checked = _check(settings)
+    chosen = _check_batches(project, batches)
+    tasks = _ranked_tasks(chosen)
+    if not tasks:
+        names = ", ".join(batch.name for batch in chosen) or "The project's closed batches"
+        raise Refusal(
+            "conflict", f"Nobody has ranked anything yet in: {names}. Rank some tasks first.", field="batches"
+        )
+    consensus = fit(
+        [
+            [[(task.pk, number) for number in tier] for tier in answer.tiers]
+            for task, answers in tasks
+            for answer in answers
+        ],
+        annotators=[answer.annotator_id for _, answers in tasks for answer in answers],
+        prior=Spread(checked.prior),
+    )
+    records = [_record(task, answers, consensus, checked.tie_margin) for task, answers in tasks]
+    by_split: dict[str, list[Ranking]] = {split: [] for split in SPLITS}
+    for (task, _), record in zip(tasks, records, strict=True):
+        by_split[task.prompt.split].append(record)
+    card = describe(project=project, batches=chosen, tasks=tasks, by_split=by_split, consensus=consensus)
+    card["estimator"] = {"name": ESTIMATOR, **dataclasses.asdict(checked), **card["estimator"]}
+    frozen_settings = {"batches": [batch.pk for batch in chosen], "consensus": card["estimator"]["name"]}
+    frozen_settings |= dataclasses.asdict(checked)
+    sha256 = _freeze(by_split, frozen_settings, card)
+    return _register(project, chosen, sha256, frozen_settings, card, by_split, created_by)
+
+
+def dataset_folder(dataset: Dataset) -> Path:
+    """Return the folder with ``train.parquet``, ``held_out.parquet`` and ``README.md``."""
+    return _folder(dataset.sha256)
+
+
+def split_file(dataset: Dataset, split: str) -> Path:
+    """Return the Parquet file of a split's ranking records.
+
+    Raises:
+        Refusal: there is no such split, or the file is gone.
+    """
+    if split not in SPLITS:
+        raise Refusal(
+            "invalid", f"The split must be {' or '.join(SPLITS)}, not {split!r:.40}.", field="split"
+        )
+    path = dataset_folder(dataset) / f"{split}.parquet"
+    if not path.is_file():
+        raise Refusal(
+            "not_found", f"The file {path} of {dataset} is gone; restore RANKLOOP_HOME from a backup."
+        )
+    return path
+
+
+def preview(dataset: Dataset, *, split: str = "train", offset: int = 0, limit: int = 20) -> list[Ranking]:
+    """Return some ranking records of a split, for people to look at, in the file's order."""
+    if offset > sys.maxsize - limit:  # beyond what islice counts to, and so beyond any file
+        return []
+    return list(islice(read_rankings(split_file(dataset, split)), offset, offset + limit))
+
+
+def _check(settings: dict[str, Any] | None) -> ConsensusSettings:
+    try:
+        return check_settings(ConsensusSettings, settings or {}, "settings")
+    except Refused as refused:
+        raise Refusal("invalid", str(refused), field="settings") from refused
+
+
+def _check_batches(project: Project, batches: Iterable[Batch] | None) -> list[Batch]:
+    if batches is None:
+        of_project = project.batches.order_by("pk")
+        return [batch for batch in of_project if is_complete(batch)]
+    chosen = sorted(batches, key=lambda batch: batch.pk)
+    for batch in chosen:
+        if batch.project_id != project.pk:
+            raise Refusal("invalid", f"The batch {batch} belongs to another project.", field="batches")
+    return chosen
+
+
+def _ranked_tasks(batches: Sequence[Batch]) -> list[tuple[Task, list[Answer]]]:
+    """Return the tasks that somebody ranked, with their current answers: an order that the content alone decides."""
+    answers: dict[int, list[Answer]] = defaultdict(list)
+    for answer in current_rankings(Batch.objects.filter(pk__in=[b.pk for b in batches])).order_by("pk"):
+        answers[answer.task_id].append(answer)
+    tasks = (
+        Task.objects.filter(pk__in=answers)
+        .select_related("prompt")
+        .prefetch_related("task_responses__response__source")
+    )
+    in_order = sorted(tasks, key=lambda task: (task.prompt.digest, task.pk))
+    return [(task, answers[task.pk]) for task in in_order]
+
+
+def _record(task: Task, answers: list[Answer], consensus: Consensus, tie_margin: float) -> Ranking:
+    responses = [each.response for each in task.task_responses.all()]
+    ranked = sorted({number for answer in answers for tier in answer.tiers for number in tier})
+    scores = {
+        number: round(consensus.scores[task.pk, number], DECIMALS) + 0.0  # no negative zero
+        for number in ranked
+    }
+    return Ranking(
+        prompt=[{"role": m["role"], "content": m["content"]} for m in task.prompt.messages],
+        context=[
+            {name: passage.get(name) or "" for name in ("id", "title", "text", "url")}
+            for passage in task.prompt.context
+        ],
+        responses=[response.text for response in responses],
+        tiers=tiers_of(scores, tie_margin),
+        scores=[scores.get(number, 0.0) for number in range(len(responses))],
+        weight=1.0,
+        meta={
+            "task": str(task.pk),
+            "rankings": len(answers),
+            "sources": [response.source.name for response in responses],
+        },
+    )
+
+
+def tiers_of(scores: dict[int, float], tie_margin: float) -> list[list[int]]:
+    """Return the tiers that scores make, best first, each one's numbers in order.
+
+    A response joins a tier while it is less than ``tie_margin`` below the tier's best; equal scores are always tied.
+    """
+    tiers: list[list[int]] = []
+    best = 0.0
+    for number in sorted(scores, key=lambda number: (-scores[number], number)):
+        if tiers and (best - scores[number] < tie_margin or best == scores[number]):
+            tiers[-1].append(number)
+        else:
+            tiers.append([number])
+            best = scores[number]
+    return [sorted(tier) for tier in tiers]
+
+
+def _freeze(by_split: dict[str, list[Ranking]], settings: dict[str, Any], card: dict[str, Any]) -> str:
+    """Write the dataset's folder, whole or not at all, and return its hash: of the files' hashes and the settings."""
+    draft = _folder(f".{uuid.uuid4()}.part")
+    draft.mkdir(parents=True)
+    try:
+        for split, records in by_split.items():
+            write_rankings(draft / f"{split}.parquet", records)
+        sha256 = content_hash(draft, settings)
+        (draft / "README.md").write_text(as_markdown(card), encoding="utf-8")
+        # On the disk before the row that names them: a power cut must not leave the row alone.
+        for path in (*draft.iterdir(), draft):
+            _sync(path)
+        _publish(draft, _folder(sha256))
+        _sync(_folder(sha256).parent)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return sha256
+
+
+def content_hash(folder: Path, settings: dict[str, Any]) -> str:
+    """Return the hash that a dataset has if these are its files and settings.
+
+    Raises:
+        OSError: a file is missing or cannot be read.
+    """
+    names = [f"{split}.parquet" for split in SPLITS]
+    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    content = json.dumps({"files": hashes, "settings": settings}, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _publish(draft: Path, folder: Path) -> None:
+    """Give the folder its name, unless the same content has it already."""
+    try:
+        if not folder.exists():
+            draft.rename(folder)
+    except OSError:
+        if not folder.exists():  # else another process froze the same content at this moment
+            raise
+
+
+@transaction.atomic
+def _register(
+    project: Project,
+    batches: list[Batch],
+    sha256: str,
+    settings: dict[str, Any],
+    card: dict[str, Any],
+    by_split: dict[str, list[Ranking]],
+    created_by: User | None,
+) -> Dataset:
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    known = project.datasets.filter(sha256=sha256).first()
+    if known is not None:
+        return known
+    dataset = Dataset.objects.create(
+        project=project,
+        version=(project.datasets.aggregate(last=Max("version"))["last"] or 0) + 1,
+        sha256=sha256,
+        settings=settings,
+        card=card,
+        train_rankings=len(by_split[Prompt.Split.TRAIN]),
+        held_out_rankings=len(by_split[Prompt.Split.HELD_OUT]),
+        created_by=created_by,
+    )
+    dataset.batches.set(batches)
+    return dataset
+
+
+def _folder(sha256: str) -> Path:
+    return django_settings.RANKLOOP_HOME / "datasets" / sha256

@@ -1,0 +1,16 @@
+"""Messages that say "look at this round now". They may be lost: the scheduler's tick looks at every round anyway."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django.db import transaction
+
+from training.hints import send_hint
+
+
+def advance_soon(round_id: int) -> None:
+    """Ask a worker, once this transaction is committed, to advance the round."""
+    transaction.on_commit(
+        partial(send_hint, "alignment.tasks.advance_round", round_id, queue="default"), robust=True
+    )

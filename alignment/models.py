@@ -1,0 +1,236 @@
+"""Decisions' nouns: datasets, model versions, rounds, scorecards."""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from annotation.models import MAX_RESPONSES, Batch, Project, Prompt, Source, User
+from training.launching import ACCELERATOR
+from training.models import Run
+
+
+class Dataset(models.Model):
+    """An immutable, content-addressed snapshot of consensus; its files lie in ``datasets/<sha256>/``.
+
+    A trigger holds that a row is never changed.
+    """
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="datasets")
+    version = models.PositiveIntegerField()
+    sha256 = models.CharField(max_length=64, help_text="Of the files' hashes and the settings.")
+    settings = models.JSONField(help_text="Batches, filters and estimator that it was built with.")
+    card = models.JSONField(help_text="What the data say of themselves: counts, agreement, reliability.")
+    batches = models.ManyToManyField(Batch, related_name="datasets")
+    train_rankings = models.PositiveIntegerField()
+    held_out_rankings = models.PositiveIntegerField()
+    created_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-version"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "version"], name="dataset_version_once"),
+            # The same rankings and settings are the same dataset.
+            models.UniqueConstraint(fields=["project", "sha256"], name="dataset_content_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"dataset v{self.version}"
+
+
+class ModelVersion(models.Model):
+    """A base model, or what a run made of its parent: with ``parent``, a chain back to the base.
+
+    ``location`` is the base's name (org/name, folder or package:NAME), or the artifact's folder.
+    """
+
+    class Form(models.TextChoices):
+        BASE = "base"
+        ADAPTER = "adapter"
+        WEIGHTS = "weights"
+
+    class State(models.TextChoices):
+        CANDIDATE = "candidate"
+        PROMOTED = "promoted"
+        REJECTED = "rejected"
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="model_versions")
+    name = models.CharField(max_length=200)
+    form = models.CharField(max_length=7, choices=Form.choices)
+    location = models.CharField(max_length=1000)
+    sha256 = models.CharField(max_length=64, blank=True)
+    parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="children")
+    run = models.OneToOneField(Run, models.PROTECT, null=True, blank=True, related_name="model_version")
+    dataset = models.ForeignKey(Dataset, models.PROTECT, null=True, blank=True, related_name="model_versions")
+    state = models.CharField(max_length=9, choices=State.choices, default=State.CANDIDATE)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "name"], name="model_version_once"),
+            models.CheckConstraint(
+                condition=Q(form="base", parent__isnull=True)
+                | (Q(form__in=["adapter", "weights"]) & Q(parent__isnull=False)),
+                name="model_version_has_parent_unless_base",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ModelSource(models.Model):
+    """Which model version a source of kind *model* samples."""
+
+    source = models.OneToOneField(Source, models.CASCADE, related_name="model_source")
+    model_version = models.ForeignKey(ModelVersion, models.PROTECT, related_name="model_sources")
+
+    def __str__(self) -> str:
+        return f"{self.source} samples {self.model_version}"
+
+
+class Round(models.Model):
+    """sample → annotate → build dataset → train → evaluate → promote or reject, once.
+
+    ``state`` is where it is, ``reason`` why; ``failed_in`` the state in which it failed, where a retry goes on.
+    """
+
+    class State(models.TextChoices):
+        SAMPLING = "sampling"
+        ANNOTATING = "annotating"
+        BUILDING = "building"
+        TRAINING = "training"
+        EVALUATING = "evaluating"
+        JUDGING = "judging"
+        DECIDING = "deciding"
+        PROMOTED = "promoted"
+        REJECTED = "rejected"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    class Judge(models.TextChoices):
+        PEOPLE = "people", "people, blind, on held-out prompts"
+        ORACLE = "oracle", "an oracle (rehearsals)"
+
+    class Decision(models.TextChoices):
+        MANAGER = "manager", "a manager decides"
+        INTERVAL = "interval", "promoted when the win rate's interval is above one half"
+
+    ENDED = (State.PROMOTED, State.REJECTED, State.CANCELLED)
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="rounds")
+    number = models.PositiveIntegerField()
+    recipe = models.CharField(max_length=20, default="dpo")
+    settings = models.JSONField(
+        default=dict, help_text="The recipe's settings, complete: see alignment.recipes."
+    )
+    responses_per_task = models.PositiveSmallIntegerField(
+        default=4, validators=[MinValueValidator(2), MaxValueValidator(MAX_RESPONSES)]
+    )
+    overlap = models.PositiveSmallIntegerField(
+        default=3, validators=[MinValueValidator(1), MaxValueValidator(100)]
+    )
+    tasks = models.PositiveIntegerField(
+        null=True, blank=True, help_text="How many prompts, of both splits in proportion; empty: all."
+    )
+    seed = models.BigIntegerField(default=0)
+    judge = models.CharField(max_length=6, choices=Judge.choices, default=Judge.PEOPLE)
+    oracle = models.CharField(
+        max_length=200, blank=True, help_text="module:function, where the judge is an oracle."
+    )
+    decision = models.CharField(max_length=8, choices=Decision.choices, default=Decision.MANAGER)
+    queue = models.CharField(
+        max_length=50, default=ACCELERATOR, help_text="Celery queue of its runs, but for those on endpoints."
+    )
+    sources = models.ManyToManyField(Source, related_name="rounds")
+    prompts = models.ManyToManyField(
+        Prompt,
+        related_name="rounds",
+        blank=True,
+        help_text="To be ranked; chosen when the round first samples.",
+    )
+
+    state = models.CharField(max_length=10, choices=State.choices, default=State.SAMPLING)
+    reason = models.TextField(blank=True)
+    failed_in = models.CharField(max_length=10, choices=State.choices, blank=True)
+
+    start_from = models.ForeignKey(ModelVersion, models.PROTECT, related_name="rounds_from")
+    candidate = models.OneToOneField(
+        ModelVersion, models.PROTECT, null=True, blank=True, related_name="made_in"
+    )
+    batch = models.OneToOneField(Batch, models.PROTECT, null=True, blank=True, related_name="round")
+    evaluation_batch = models.OneToOneField(
+        Batch, models.PROTECT, null=True, blank=True, related_name="evaluated_round"
+    )
+    dataset = models.ForeignKey(Dataset, models.PROTECT, null=True, blank=True, related_name="rounds")
+    created_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+    state_since = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "number"], name="round_number_once"),
+            models.UniqueConstraint(
+                fields=["project"],
+                condition=~Q(state__in=["promoted", "rejected", "cancelled"]),
+                name="round_one_at_a_time",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"round {self.number}"
+
+
+class RoundRun(models.Model):
+    """A run that a round asked for, and the step (and source) that it serves."""
+
+    round = models.ForeignKey(Round, models.PROTECT, related_name="round_runs")
+    run = models.OneToOneField(Run, models.PROTECT, related_name="round_run")
+    step = models.CharField(max_length=10, choices=Round.State.choices)
+    source = models.ForeignKey(Source, models.PROTECT, null=True, blank=True, related_name="+")
+    attempt = models.PositiveSmallIntegerField(default=1, help_text="A retry of a failed round asks anew.")
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["round", "step", "source", "attempt"], nulls_distinct=False, name="round_run_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.step} of {self.round}"
+
+
+class Scorecard(models.Model):
+    """What an evaluation measured of a model version against the one it started from."""
+
+    round = models.OneToOneField(Round, models.PROTECT, null=True, blank=True, related_name="scorecard")
+    model_version = models.ForeignKey(ModelVersion, models.PROTECT, related_name="scorecards")
+    against = models.ForeignKey(ModelVersion, models.PROTECT, related_name="+")
+    run = models.OneToOneField(Run, models.PROTECT, null=True, blank=True, related_name="scorecard")
+    win_rate = models.FloatField(null=True, blank=True)
+    win_rate_low = models.FloatField(null=True, blank=True)
+    win_rate_high = models.FloatField(null=True, blank=True)
+    judge = models.CharField(
+        max_length=250, blank=True, help_text="Who judged: people, or oracle:module:function."
+    )
+    figures = models.JSONField(default=dict, help_text="scorecard.json of the evaluate run.")
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.model_version} against {self.against}"
+
+    @property
+    def judged_prompts(self) -> int:
+        """How many prompts the judge compared responses to: an oracle all of them, people those that they ranked."""
+        return int(self.figures.get("judged_prompts", self.figures.get("prompts", 0)))

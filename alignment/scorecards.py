@@ -1,0 +1,223 @@
+"""What evaluations measured: an oracle's scorecards, and people's own win rates, blind, with honest intervals."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import combinations
+from statistics import fmean
+from typing import Any
+
+from alignment.models import Round, Scorecard
+from annotation.models import Batch, Source, TaskResponse
+from annotation.submitting import current_rankings
+from training.engine.intervals import win_rate_by_prompt, win_rate_interval
+from training.launching import artifact_path
+from training.models import Run
+
+
+@dataclass(frozen=True, slots=True)
+class WinRate:
+    """How often people preferred one source's responses to another's in the same tasks."""
+
+    source: Source
+    against: Source
+    win_rate: float
+    """Mean over prompts of the mean over rankings and pairs of 1 (preferred), ½ (tied), 0."""
+    win_rate_low: float
+    win_rate_high: float
+    prompts: int
+    comparisons: int
+    """Pairs compared, each ranking counted apart."""
+    by_prompt: tuple[float, ...]
+    """Each prompt's own win rate."""
+
+    def turned(self) -> WinRate:
+        """Return the same comparison seen from the other source."""
+        return replace(
+            self,
+            source=self.against,
+            against=self.source,
+            win_rate=1 - self.win_rate,
+            win_rate_low=1 - self.win_rate_high,
+            win_rate_high=1 - self.win_rate_low,
+            by_prompt=tuple(1 - rate for rate in self.by_prompt),
+        )
+
+
+def source_win_rates(batch: Batch) -> list[WinRate]:
+    """Return people's win rate of every two sources that met in a batch, the newer source against the older.
+
+    Rankings of one prompt are not independent, so prompts are the unit: their means are averaged, and the 95
+    % interval is over prompts, see `win_rate_interval`. Unranked responses are compared with nothing.
+    """
+    sources_of: dict[int, dict[int, int]] = defaultdict(dict)
+    for task, position, source in TaskResponse.objects.filter(task__batch=batch).values_list(
+        "task_id", "position", "response__source_id"
+    ):
+        sources_of[task][position] = source
+    wins: dict[tuple[int, int], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    rankings = current_rankings(batch).order_by("pk").values_list("task_id", "task__prompt_id", "tiers")
+    for task, prompt, tiers in rankings:
+        for newer, older, outcome in _comparisons(tiers, sources_of[task]):
+            wins[newer, older][prompt].append(outcome)
+    sources = Source.objects.in_bulk({source for pair in wins for source in pair})
+    rates = []
+    for newer, older in sorted(wins, reverse=True):
+        by_prompt = wins[newer, older]
+        means = [sum(outcomes) / len(outcomes) for outcomes in by_prompt.values()]
+        low, high = win_rate_interval(means)
+        rates.append(
+            WinRate(
+                source=sources[newer],
+                against=sources[older],
+                win_rate=math.fsum(means) / len(means),
+                win_rate_low=low,
+                win_rate_high=high,
+                prompts=len(means),
+                comparisons=sum(map(len, by_prompt.values())),
+                by_prompt=tuple(means),
+            )
+        )
+    return rates
+
+
+@dataclass(frozen=True, slots=True)
+class OracleComparison:
+    """What an oracle says of a model's responses to held-out prompts beside another model's."""
+
+    win_rate: float
+    win_rate_low: float
+    win_rate_high: float
+    oracle_before: float
+    """Mean score of the other model's responses."""
+    oracle_after: float
+
+
+def compare_with_base(card: Scorecard) -> OracleComparison | None:
+    """Return how an oracle sees a candidate beside the base model that it descends from, on the same held-out prompts.
+
+    Where the candidate was made of another candidate, the base's responses are those of the last evaluation that drew
+    some, scored by the same oracle. None where there are none, or where people judged.
+    """
+    base = card.model_version
+    while base.parent is not None:
+        base = base.parent
+    measured = (
+        Scorecard.objects.filter(against=base, judge=card.judge, run__isnull=False).order_by("pk").last()
+        if card.against_id != base.pk
+        else card
+    )
+    if card.run is None or measured is None or measured.run is None:
+        return None
+    new, old = _scores(card.run, "new"), _scores(measured.run, "old")
+    prompts = sorted(new.keys() & old.keys())
+    if not prompts:
+        return None
+    rates = win_rate_by_prompt([new[prompt] for prompt in prompts], [old[prompt] for prompt in prompts])
+    low, high = win_rate_interval(rates, seed=card.run.spec["seed"])
+    return OracleComparison(
+        win_rate=float(rates.mean()),
+        win_rate_low=low,
+        win_rate_high=high,
+        oracle_before=fmean(score for prompt in prompts for score in old[prompt]),
+        oracle_after=fmean(score for prompt in prompts for score in new[prompt]),
+    )
+
+
+def _scores(run: Run, model: str) -> dict[int, list[float]]:
+    """Return the oracle's scores of one model's responses in an evaluation, by prompt."""
+    scores: dict[int, list[float]] = defaultdict(list)
+    for draw in read_draws(run):
+        if draw["model"] == model and "oracle" in draw:
+            scores[draw["id"]].append(draw["oracle"])
+    return scores
+
+
+def read_draws(run: Run) -> Iterator[dict[str, Any]]:
+    """Yield the responses that a sample or evaluate run drew, their prompts by primary key."""
+    with artifact_path(run, "responses.jsonl").open(encoding="utf-8") as file:
+        for line in file:
+            draw = json.loads(line)
+            yield {**draw, "id": int(draw["id"])}
+
+
+def read_scorecard(run: Run) -> dict[str, Any]:
+    """Return the figures of an evaluate run."""
+    return dict(json.loads(artifact_path(run, "scorecard.json").read_text(encoding="utf-8")))
+
+
+def record_scorecard(*, round: Round, run: Run) -> Scorecard:
+    """Store what the evaluate run, and people where they judge, measured of the round's candidate. Once a round.
+
+    The caller holds the lock of the round's row.
+    """
+    assert round.candidate is not None
+    figures = read_scorecard(run)
+    if round.judge == Round.Judge.PEOPLE:
+        figures = figures | _peoples_figures(round, run)
+    return Scorecard.objects.create(
+        round=round,
+        model_version=round.candidate,
+        against=round.start_from,
+        run=run,
+        win_rate=figures["win_rate"],
+        win_rate_low=figures["win_rate_low"],
+        win_rate_high=figures["win_rate_high"],
+        judge=figures["judge"] or "",
+        figures=figures,
+    )
+
+
+def split_by_agreement(draws: Iterable[Mapping[str, Any]]) -> tuple[set[int], set[int]]:
+    """Return the prompts that both models of an evaluation answered differently, and those that they answered alike.
+
+    Alike but for space around it, as `annotation.batching.compose_batch` has it: nobody can prefer one of the two.
+
+    Args:
+        draws: the evaluation's, one of each model a prompt.
+    """
+    texts: dict[int, set[str]] = defaultdict(set)
+    for draw in draws:
+        texts[draw["id"]].add(draw["text"].strip())
+    alike = {prompt for prompt, said in texts.items() if len(said) == 1}
+    return texts.keys() - alike, alike
+
+
+def _peoples_figures(round: Round, run: Run) -> dict[str, Any]:
+    """Return people's win rate of the candidate. A prompt that both models answered alike counts ½ without being
+    asked about; where people judged only some of the others, as large a share of these is counted."""
+    different, alike = split_by_agreement(read_draws(run))
+    rate = None
+    if round.evaluation_batch is not None:
+        # Only the candidate and its parent are in the batch: one rate, or none where nobody ranked.
+        rate = next(iter(source_win_rates(round.evaluation_batch)), None)
+    if rate is not None and rate.source.model_source.model_version_id != round.candidate_id:
+        rate = rate.turned()
+    judged = rate.by_prompt if rate else ()
+    ties = len(alike) * len(judged) / len(different) if different else len(alike)
+    rates = [*judged, *[0.5] * math.floor(ties + 0.5)]
+    low, high = win_rate_interval(rates) if rates else (None, None)
+    return {
+        "judge": "people" if round.evaluation_batch else None,
+        "win_rate": math.fsum(rates) / len(rates) if rates else None,
+        "win_rate_low": low,
+        "win_rate_high": high,
+        "pairs": rate.comparisons if rate else 0,
+        "judged_prompts": len(judged),
+        "identical_prompts": len(alike),
+    }
+
+
+def _comparisons(tiers: list[list[int]], source_of: dict[int, int]) -> Iterable[tuple[int, int, float]]:
+    """Yield ``(newer source, older source, 1, ½ or 0)`` for every two ranked responses of different sources."""
+    ranked = [(position, rank) for rank, tier in enumerate(tiers) for position in tier]
+    for (one, rank), (other, other_rank) in combinations(ranked, 2):
+        newer, older = source_of[one], source_of[other]
+        if newer == older:
+            continue
+        outcome = 0.5 if rank == other_rank else float(rank < other_rank)
+        yield (newer, older, outcome) if newer > older else (older, newer, 1 - outcome)

@@ -1,0 +1,29 @@
+"""What the scheduler, and hints, ask of this room."""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+
+from alignment import rounds
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(name="alignment.tasks.advance_round")
+def advance_round(round_id: int) -> None:
+    """Bring one round as far as it can go."""
+    rounds.advance_round(round_id)
+
+
+@shared_task(name="alignment.tasks.advance_rounds")
+def advance_rounds() -> int:
+    """Bring every round as far as it can go. Returns how many there are."""
+    waiting = rounds.unfinished().values_list("pk", flat=True)
+    for round_id in waiting:
+        try:
+            rounds.advance_round(round_id)
+        except Exception:
+            logger.exception("round=%s could not be advanced; the next tick tries again", round_id)
+    return len(waiting)

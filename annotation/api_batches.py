@@ -1,0 +1,190 @@
+"""REST: batches and tasks, for those who run a project."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from django.db.models import Count, QuerySet
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from annotation import batching, quality
+from annotation.api_access import ProjectViewSet
+from annotation.api_fields import Choice, Input, Integer, Text
+from annotation.api_filters import LARGEST_ID, BatchFilters, PromptFilters, TaskFilters
+from annotation.models import MAX_RESPONSES, MIN_RESPONSES, Batch, Project, Prompt, Source, Task
+from annotation.refusals import Refusal
+from annotation.retiring import prompts_in_use
+
+
+class BatchOut(serializers.ModelSerializer):
+    tasks = serializers.IntegerField(source="task_count")
+
+    class Meta:
+        model = Batch
+        fields = ["id", "name", "kind", "overlap", "priority", "state", "tasks", "created_at", "closed_at"]
+
+
+class PromptChoice(Input):
+    ids = serializers.ListField(
+        child=Integer(min_value=1, max_value=LARGEST_ID), required=False, max_length=100_000
+    )
+    split = Choice(choices=Prompt.Split.choices, required=False)
+    tag = Text(required=False)
+
+
+class BatchIn(Input):
+    name = Text(max_length=200)
+    sources = serializers.ListField(
+        child=Integer(min_value=1, max_value=LARGEST_ID), min_length=1, max_length=100
+    )
+    prompts = PromptChoice(required=False, help_text="Which prompts; all of the project unless given.")
+    responses_per_task = Integer(min_value=MIN_RESPONSES, max_value=MAX_RESPONSES)
+    overlap = Integer(min_value=1, max_value=100)
+    kind = Choice(choices=Batch.Kind.choices, required=False)
+    seed = Integer(required=False, min_value=0, max_value=2**32 - 1)
+    priority = Integer(required=False, min_value=-1000, max_value=1000)
+
+
+class NewBatchOut(serializers.Serializer):
+    batch = BatchOut()
+    tasks = serializers.IntegerField()
+    left_out = serializers.DictField(
+        child=serializers.IntegerField(), help_text="Prompts that became no task, by reason."
+    )
+
+
+class ProgressOut(serializers.Serializer):
+    places = serializers.IntegerField()
+    submitted = serializers.IntegerField()
+    leased = serializers.IntegerField()
+    open = serializers.IntegerField()
+    skipped = serializers.IntegerField()
+    complete = serializers.BooleanField()
+
+
+class AgreementOut(serializers.Serializer):
+    agreement = serializers.FloatField(
+        allow_null=True, help_text="Share of pairs on which two rankings agree."
+    )
+    pairs = serializers.IntegerField()
+    low = serializers.FloatField(
+        allow_null=True,
+        help_text="Of the 95 % interval; null where tasks are too few or too alike to tell it.",
+    )
+    high = serializers.FloatField(allow_null=True)
+
+
+class TaskResponseOut(serializers.Serializer):
+    number = serializers.IntegerField(source="position")
+    response = serializers.IntegerField(source="response_id")
+    source = serializers.IntegerField(source="response.source_id")  # type: ignore[assignment]
+    text = serializers.CharField(source="response.text", allow_blank=True)
+
+
+class TaskOut(serializers.ModelSerializer):
+    responses = TaskResponseOut(many=True, source="task_responses")
+    gold_tiers = serializers.ListField(
+        child=serializers.ListField(child=serializers.IntegerField()), allow_null=True
+    )
+
+    class Meta:
+        model = Task
+        fields = ["id", "batch", "prompt", "overlap", "responses", "gold_tiers", "created_at"]
+
+
+class BatchesViewSet(ProjectViewSet):
+    queryset = Batch.objects.annotate(task_count=Count("tasks")).select_related("project").order_by("-pk")
+    serializer_class = BatchOut
+    filterset_class = BatchFilters
+    ordering_fields = ("created_at", "priority", "name")
+
+    def list(self, request: Request, project: str) -> Response:
+        """The project's batches, newest first."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(request=BatchIn, responses={201: NewBatchOut})
+    def create(self, request: Request, project: str) -> Response:
+        """Compose a batch from responses that are there: one task a prompt, the sources mixed evenly."""
+        given = BatchIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        chosen = dict(given.validated_data)
+        sources = sources_of(self.project, chosen.pop("sources"))
+        prompts = self._prompts(chosen.pop("prompts", {}))
+        report = batching.compose_batch(project=self.project, prompts=prompts, sources=sources, **chosen)
+        batch = self.get_queryset().get(pk=report.batch.pk)
+        body = {"batch": batch, "tasks": report.tasks, "left_out": report.left_out}
+        return Response(NewBatchOut(body).data, status.HTTP_201_CREATED)
+
+    def retrieve(self, request: Request, pk: int) -> Response:
+        """One batch."""
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @extend_schema(request=None)
+    def pause(self, request: Request, pk: int) -> Response:
+        """Hand out no more places. What is leased may still be submitted."""
+        return self._changed(batching.pause_batch(self.get_object()))
+
+    @extend_schema(request=None)
+    def reopen(self, request: Request, pk: int) -> Response:
+        """Hand out the places of a paused batch again."""
+        return self._changed(batching.reopen_batch(self.get_object()))
+
+    @extend_schema(request=None)
+    def close(self, request: Request, pk: int) -> Response:
+        """Take no more rankings and no amendments, for good."""
+        return self._changed(batching.close_batch(self.get_object()))
+
+    @extend_schema(responses=ProgressOut)
+    def progress(self, request: Request, pk: int) -> Response:
+        """How many of the batch's places are where."""
+        batch = self.get_object()
+        figures = dataclasses.asdict(batching.batch_progress(batch))
+        return Response(ProgressOut({**figures, "complete": batching.is_complete(batch)}).data)
+
+    @extend_schema(responses=AgreementOut)
+    def agreement(self, request: Request, pk: int) -> Response:
+        """How far the annotators of the batch agree, with a 95 % interval."""
+        return Response(AgreementOut(quality.batch_agreement(self.get_object())).data)
+
+    def _changed(self, batch: Batch) -> Response:
+        return Response(self.get_serializer(self.get_queryset().get(pk=batch.pk)).data)
+
+    def _prompts(self, chosen: dict[str, Any]) -> QuerySet[Prompt]:
+        prompts = prompts_in_use(self.project).order_by("pk")
+        if "ids" in chosen:
+            prompts = prompts.filter(pk__in=chosen["ids"])
+        rest = {name: chosen[name] for name in ("split", "tag") if name in chosen}
+        return PromptFilters(rest, prompts).qs
+
+
+class TasksViewSet(ProjectViewSet):
+    queryset = (
+        Task.objects.prefetch_related("task_responses__response")
+        .select_related("batch__project")
+        .order_by("pk")
+    )
+    serializer_class = TaskOut
+    filterset_class = TaskFilters
+    project_path = "batch__project"
+
+    def list(self, request: Request, project: str) -> Response:
+        """The project's tasks, with where each response came from."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def retrieve(self, request: Request, pk: int) -> Response:
+        """One task."""
+        return Response(self.get_serializer(self.get_object()).data)
+
+
+def sources_of(project: Project, ids: list[int]) -> list[Source]:
+    """The project's sources ``ids``, each once, in this order. Raises Refusal where it has not all of them."""
+    found = project.sources.in_bulk(ids)
+    if missing := [pk for pk in ids if pk not in found]:
+        raise Refusal("invalid", f"The project has no source {missing[0]}.", field="sources")
+    return [found[pk] for pk in dict.fromkeys(ids)]

@@ -1,0 +1,148 @@
+"""Filters of lists: ``?split=train&ordering=-created_at``. A value that no filter understands is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.db.models import QuerySet
+from django_filters import rest_framework as filters
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework.exceptions import ValidationError
+from rest_framework.filters import BaseFilterBackend
+from rest_framework.request import Request
+
+from annotation.models import Assignment, Batch, Prompt, Ranking, Response, Task
+from annotation.submitting import current_rankings
+
+LARGEST_ID = 2**63 - 1
+
+
+@extend_schema_field({"type": "integer", "minimum": 1, "maximum": LARGEST_ID})
+class IdFilter(filters.Filter):
+    """A row's number."""
+
+    field_class = forms.IntegerField
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=1, max_value=LARGEST_ID, **kwargs)
+
+
+@extend_schema_field(OpenApiTypes.BOOL)
+class FlagFilter(filters.TypedChoiceFilter):
+    """``true`` or ``false``."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(choices=[("true", "true"), ("false", "false")], coerce="true".__eq__, **kwargs)
+
+
+class Filters(filters.DjangoFilterBackend):
+    """``?name=value`` for the filters of a view's ``filterset_class``; a value left empty is refused, but for text."""
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
+        declared = getattr(getattr(view, "filterset_class", None), "base_filters", {})
+        empty = [
+            name
+            for name, declaration in declared.items()
+            if request.query_params.get(name) == "" and not isinstance(declaration, filters.CharFilter)
+        ]
+        if empty:
+            raise ValidationError(dict.fromkeys(empty, "Give a value, or leave the filter out."))
+        return super().filter_queryset(request, queryset, view)
+
+
+class Ordering(BaseFilterBackend):
+    """``?ordering=NAME`` or ``-NAME``, for the names in a view's ``ordering_fields``."""
+
+    def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
+        given = request.query_params.get("ordering")
+        allowed = self._allowed(view)
+        if given is None or not allowed:
+            return queryset
+        if given not in allowed:
+            raise ValidationError({"ordering": f"One of {', '.join(allowed)}."})
+        return queryset.order_by(given, "-pk" if given.startswith("-") else "pk")
+
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        allowed = self._allowed(view)
+        if not allowed:
+            return []
+        return [{"name": "ordering", "in": "query", "schema": {"type": "string", "enum": allowed}}]
+
+    @staticmethod
+    def _allowed(view: Any) -> list[str]:
+        names = getattr(view, "ordering_fields", ())
+        return [sign + name for name in names for sign in ("", "-")]
+
+
+class PromptFilters(filters.FilterSet):
+    split = filters.ChoiceFilter(choices=Prompt.Split.choices)
+    key = filters.CharFilter()
+    language = filters.CharFilter()
+    retired = FlagFilter(field_name="retired_at", lookup_expr="isnull", exclude=True)
+    tag = filters.CharFilter(method="with_tag", help_text="Prompts that carry this tag.")
+    text = filters.CharFilter(
+        field_name="messages", lookup_expr="icontains", help_text="Prompts that hold this text, in any case."
+    )
+
+    class Meta:
+        model = Prompt
+        fields = ["split", "key", "language"]
+
+    def with_tag(self, prompts: QuerySet[Prompt], name: str, value: str) -> QuerySet[Prompt]:
+        return prompts.filter(tags__contains=[value])
+
+
+class ResponseFilters(filters.FilterSet):
+    prompt = IdFilter(field_name="prompt_id")
+    source = IdFilter(field_name="source_id")
+    drawn_by = filters.UUIDFilter(help_text="The sample run or import that brought it.")
+    ended = FlagFilter()
+
+    class Meta:
+        model = Response
+        fields = ["prompt", "source", "drawn_by", "ended"]
+
+
+class BatchFilters(filters.FilterSet):
+    state = filters.ChoiceFilter(choices=Batch.State.choices)
+    kind = filters.ChoiceFilter(choices=Batch.Kind.choices)
+
+    class Meta:
+        model = Batch
+        fields = ["state", "kind"]
+
+
+class TaskFilters(filters.FilterSet):
+    batch = IdFilter(field_name="batch_id")
+    prompt = IdFilter(field_name="prompt_id")
+
+    class Meta:
+        model = Task
+        fields = ["batch", "prompt"]
+
+
+class AssignmentFilters(filters.FilterSet):
+    state = filters.ChoiceFilter(choices=Assignment.State.choices)
+    batch = IdFilter(field_name="batch_id")
+    task = IdFilter(field_name="task_id")
+    annotator = filters.CharFilter(field_name="annotator__username")
+
+    class Meta:
+        model = Assignment
+        fields = ["state", "batch", "task"]
+
+
+class RankingFilters(filters.FilterSet):
+    batch = IdFilter(field_name="task__batch_id")
+    task = IdFilter(field_name="task_id")
+    annotator = filters.CharFilter(field_name="annotator__username")
+    current = FlagFilter(method="only_current", help_text="true: only the latest revision of each.")
+
+    class Meta:
+        model = Ranking
+        fields = ["batch", "task"]
+
+    def only_current(self, rankings: QuerySet[Ranking], name: str, value: bool) -> QuerySet[Ranking]:
+        return current_rankings(rankings) if value else rankings

@@ -1,0 +1,187 @@
+"""REST: projects, their members and aspects."""
+
+from __future__ import annotations
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema, extend_schema_field
+from rest_framework import serializers, status
+from rest_framework.generics import get_object_or_404
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from annotation import projects
+from annotation.api_access import ProjectViewSet
+from annotation.api_fields import Choice, Flag, Input, Integer, Number, Text
+from annotation.models import Aspect, Membership, Project, User
+from annotation.refusals import Refusal
+
+ROLE = Membership.Role.choices
+USERNAME_PATTERN = r"^[\w.@+-]+$"
+
+
+class AspectOut(serializers.ModelSerializer):
+    class Meta:
+        model = Aspect
+        fields = ["name", "question", "steps"]
+
+
+class ProjectOut(serializers.ModelSerializer):
+    role = serializers.SerializerMethodField(help_text="The caller's role.")
+    aspects = AspectOut(many=True)
+
+    class Meta:
+        model = Project
+        fields = [
+            "slug",
+            "name",
+            "description",
+            "guidelines",
+            "held_out_share",
+            "allow_ties",
+            "allow_partial",
+            "lease_minutes",
+            "aspects",
+            "role",
+            "created_at",
+            "archived_at",
+        ]
+
+    @extend_schema_field(serializers.ChoiceField(choices=ROLE))
+    def get_role(self, project: Project) -> str | None:
+        return projects.role_of(self.context["request"].user, project)
+
+
+class ProjectIn(Input):
+    name = Text(max_length=200)
+    description = Text(required=False, allow_blank=True, max_length=20_000)
+    guidelines = Text(required=False, allow_blank=True, max_length=200_000, help_text="Markdown.")
+    held_out_share = Number(
+        required=False, min_value=0, max_value=0.9, help_text="Fixed once the project has prompts."
+    )
+    allow_ties = Flag(required=False)
+    allow_partial = Flag(required=False)
+    lease_minutes = Integer(required=False, min_value=1, max_value=1440)
+
+
+class ProjectChange(ProjectIn):
+    archived = Flag(required=False)
+
+
+class MemberOut(serializers.ModelSerializer):
+    username = serializers.CharField(source="user.username")
+
+    class Meta:
+        model = Membership
+        fields = ["username", "role", "created_at"]
+
+
+class MemberIn(Input):
+    username = Text(max_length=150)
+    role = Choice(choices=ROLE)
+
+
+class MemberChange(Input):
+    role = Choice(choices=ROLE)
+
+
+class AspectIn(Input):
+    name = Text(max_length=40)
+    question = Text(max_length=300)
+    steps = Integer(required=False, min_value=2, max_value=10)
+
+
+class AspectsIn(Input):
+    aspects = serializers.ListField(child=AspectIn(), max_length=50)
+
+
+class ProjectsViewSet(ProjectViewSet):
+    queryset = Project.objects.prefetch_related("aspects").order_by("name")
+    serializer_class = ProjectOut
+    project_path = ""
+    ordering_fields = ("name", "created_at")
+
+    def get_queryset(self) -> QuerySet[Project]:
+        rows = self.resources()
+        return (
+            rows.none() if self.is_for_schema else rows.filter(pk__in=projects.projects_of(self.request.user))
+        )
+
+    def list(self, request: Request) -> Response:
+        """The projects that the caller is a member of."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(request=ProjectIn, responses={201: ProjectOut})
+    def create(self, request: Request) -> Response:
+        """Make a project; the caller becomes its manager."""
+        given = ProjectIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        project = projects.create_project(created_by=self.caller, **given.validated_data)
+        return Response(self.get_serializer(project).data, status.HTTP_201_CREATED)
+
+    def retrieve(self, request: Request, project: str) -> Response:
+        """One project, with its guidelines and aspects."""
+        return Response(self.get_serializer(self.project).data)
+
+    @extend_schema(request=ProjectChange)
+    def partial_update(self, request: Request, project: str) -> Response:
+        """Change some fields; `archived` puts the project away or brings it back."""
+        given = ProjectChange(data=request.data, partial=True)
+        given.is_valid(raise_exception=True)
+        changed = projects.update_project(project=self.project, **given.validated_data)
+        return Response(self.get_serializer(changed).data)
+
+    @extend_schema(request=AspectsIn, responses=ProjectOut)
+    def set_aspects(self, request: Request, project: str) -> Response:
+        """Make these the project's aspects, in this order. Aspects that have ratings stay."""
+        given = AspectsIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        projects.set_aspects(project=self.project, aspects=given.validated_data["aspects"])
+        return Response(self.get_serializer(self.resources().get(pk=self.project.pk)).data)
+
+
+class MembersViewSet(ProjectViewSet):
+    queryset = Membership.objects.select_related("user").order_by("user__username")
+    serializer_class = MemberOut
+
+    def list(self, request: Request, project: str) -> Response:
+        """The project's members and their roles."""
+        page = self.paginate_queryset(self.get_queryset())
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(request=MemberIn, responses={201: MemberOut})
+    def create(self, request: Request, project: str) -> Response:
+        """Make somebody a member, or give a member another role."""
+        given = MemberIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        return self._give(
+            given.validated_data["username"], given.validated_data["role"], status.HTTP_201_CREATED
+        )
+
+    @extend_schema(request=MemberChange)
+    def partial_update(self, request: Request, project: str, username: str) -> Response:
+        """Give a member another role. The last manager keeps theirs."""
+        member = get_object_or_404(self.get_queryset(), user__username=username)
+        given = MemberChange(data=request.data, partial=True)
+        given.is_valid(raise_exception=True)
+        return self._give(
+            member.user.username, given.validated_data.get("role", member.role), status.HTTP_200_OK
+        )
+
+    @extend_schema(responses={204: None})
+    def destroy(self, request: Request, project: str, username: str) -> Response:
+        """End a membership. What the person ranked stays."""
+        member = get_object_or_404(self.get_queryset(), user__username=username)
+        projects.remove_member(project=self.project, user=member.user)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _give(self, username: str, role: str, answer: int) -> Response:
+        user = User.objects.filter(is_active=True, username=username).first()
+        if user is None:
+            raise Refusal(
+                "invalid",
+                f"There is no account {username!r:.80}. An administrator makes accounts; then add the person here.",
+                field="username",
+            )
+        member = projects.add_member(project=self.project, user=user, role=role)
+        return Response(self.get_serializer(member).data, answer)

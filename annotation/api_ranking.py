@@ -1,0 +1,268 @@
+"""REST: the next task for those who rank, and the rankings that came of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import Http404
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
+from rest_framework import serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from annotation import assigning, submitting
+from annotation.api_access import Access, ProjectViewSet
+from annotation.api_fields import Input, Integer, Number, Text, Uuid
+from annotation.api_filters import AssignmentFilters, RankingFilters
+from annotation.api_projects import AspectOut
+from annotation.api_prompts import MessageOut, PassageOut
+from annotation.models import MAX_RESPONSES, Assignment, Ranking
+from annotation.showing import blind_view
+
+TIERS_HELP = "Response numbers, best tier first; numbers in one tier are tied."
+
+
+class NumberedResponse(serializers.Serializer):
+    number = serializers.IntegerField(help_text="What tiers call it.")
+    text = serializers.CharField(allow_blank=True)
+
+
+class ProjectName(serializers.Serializer):
+    slug = serializers.CharField()
+    name = serializers.CharField()
+
+
+class Rules(serializers.Serializer):
+    ties = serializers.BooleanField()
+    partial = serializers.BooleanField(  # type: ignore[assignment]
+        help_text="Whether responses may be left unranked."
+    )
+
+
+class BlindView(serializers.Serializer):
+    """What an annotator sees of a task: nothing in it tells where a response came from."""
+
+    assignment = serializers.IntegerField()
+    lease = serializers.UUIDField(allow_null=True, help_text="Goes with every answer.")
+    state = serializers.ChoiceField(choices=Assignment.State.choices)
+    leased_until = serializers.DateTimeField(allow_null=True)
+    project = ProjectName()
+    guidelines = serializers.CharField(allow_blank=True)
+    prompt = MessageOut(many=True)
+    context = PassageOut(many=True)  # type: ignore[assignment]
+    responses = NumberedResponse(many=True, help_text="In the order to be shown.")
+    rules = Rules()
+    aspects = AspectOut(many=True)
+
+
+class AssignmentOut(serializers.ModelSerializer):
+    annotator = serializers.CharField(source="annotator.username", allow_null=True, default=None)
+
+    class Meta:
+        model = Assignment
+        fields = ["id", "task", "batch", "place", "state", "annotator", "leased_at", "leased_until"]
+
+
+class LeaseIn(Input):
+    lease = Uuid()
+
+
+class SkipIn(LeaseIn):
+    reason = Text(required=False, allow_blank=True, max_length=300)
+
+
+NUMBER = {"type": "integer", "minimum": 0, "maximum": MAX_RESPONSES - 1}
+
+
+@extend_schema_field(
+    {
+        "type": "object",
+        "description": "By aspect, then by response number: from 1 to the aspect's steps.",
+        "additionalProperties": {
+            "type": "object",
+            "propertyNames": {"pattern": f"^[0-{MAX_RESPONSES - 1}]$"},
+            "additionalProperties": {"type": "integer", "minimum": 1, "maximum": 10},
+        },
+    }
+)
+class Ratings(serializers.DictField):
+    child = serializers.DictField(child=Integer(min_value=1, max_value=10))
+
+    def to_internal_value(self, data: Any) -> dict[str, dict[str, int]]:
+        ratings = super().to_internal_value(data)
+        numbers = {str(number) for number in range(MAX_RESPONSES)}
+        for aspect, by_response in ratings.items():
+            if strange := by_response.keys() - numbers:
+                raise serializers.ValidationError(
+                    {aspect: f"{sorted(strange)[0]!r:.40} is no response number."}
+                )
+        return ratings
+
+
+class AmendIn(Input):
+    key = Uuid(help_text="Your own name for this submission: sent twice, it counts once.")
+    tiers = serializers.ListField(
+        child=serializers.ListField(
+            child=Integer(min_value=0, max_value=MAX_RESPONSES - 1), min_length=1, max_length=MAX_RESPONSES
+        ),
+        min_length=1,
+        max_length=MAX_RESPONSES,
+        help_text=TIERS_HELP,
+    )
+    ratings = Ratings(required=False)
+    rationale = Text(required=False, allow_blank=True, max_length=submitting.LONGEST_RATIONALE)
+    seconds = Number(required=False, allow_null=True, min_value=0, max_value=submitting.MOST_SECONDS)
+
+
+class SubmitIn(LeaseIn, AmendIn):
+    pass
+
+
+class AspectRatingOut(serializers.Serializer):
+    aspect = serializers.CharField(source="aspect.name")
+    number = serializers.IntegerField(source="position")
+    rating = serializers.IntegerField()
+
+
+class RankingOut(serializers.ModelSerializer):
+    annotator = serializers.CharField(source="annotator.username")
+    tiers = serializers.ListField(
+        child=serializers.ListField(child=serializers.IntegerField()), help_text=TIERS_HELP
+    )
+    shown_order = serializers.ListField(child=serializers.IntegerField())
+    ratings = AspectRatingOut(many=True, source="aspect_ratings")
+
+    class Meta:
+        model = Ranking
+        fields = [
+            "id",
+            "assignment",
+            "task",
+            "annotator",
+            "revision",
+            "key",
+            "tiers",
+            "shown_order",
+            "ratings",
+            "rationale",
+            "seconds",
+            "submitted_at",
+        ]
+
+
+class NextTaskViewSet(ProjectViewSet):
+    queryset = Assignment.objects.all()
+    serializer_class = BlindView
+    project_path = "batch__project"
+    throttle_scope = "ranking"
+
+    @extend_schema(
+        request=None, responses={200: BlindView, 204: OpenApiResponse(description="Nothing to rank now.")}
+    )
+    def lease(self, request: Request, project: str) -> Response:
+        """Lease the caller's next task: the one they hold, else the next open one. 204: there is none now."""
+        assignment = assigning.next_assignment(annotator=self.caller, project=self.project)
+        if assignment is None:
+            return Response(status=status.HTTP_204_NO_CONTENT)
+        return Response(BlindView(blind_view(assignment)).data)
+
+
+class AssignmentsViewSet(ProjectViewSet):
+    queryset = Assignment.objects.select_related("batch__project", "annotator").order_by("pk")
+    serializer_class = AssignmentOut
+    filterset_class = AssignmentFilters
+    project_path = "batch__project"
+    throttle_scope = "ranking"
+
+    def list(self, request: Request, project: str) -> Response:
+        """All places of the project's tasks, and who has them."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    @extend_schema(responses=BlindView)
+    def retrieve(self, request: Request, pk: int) -> Response:
+        """A task that the caller holds or has ranked, blind."""
+        assignment = self.get_object()
+        if assignment.annotator_id != request.user.pk:
+            raise Http404
+        return Response(BlindView(blind_view(assignment)).data)
+
+    @extend_schema(request=SubmitIn, responses={201: RankingOut})
+    def submit(self, request: Request, pk: int) -> Response:
+        """Submit the ranking of a leased task. The same key again answers with the same ranking."""
+        given = SubmitIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        ranking = submitting.submit(annotator=self.caller, assignment_id=pk, **given.validated_data)
+        return Response(RankingOut(ranking).data, status.HTTP_201_CREATED)
+
+    @extend_schema(request=AmendIn, responses={201: RankingOut})
+    def amend(self, request: Request, pk: int) -> Response:
+        """Submit a new revision of the caller's ranking, while the batch is not closed."""
+        given = AmendIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        ranking = submitting.amend(annotator=self.caller, assignment_id=pk, **given.validated_data)
+        return Response(RankingOut(ranking).data, status.HTTP_201_CREATED)
+
+    @extend_schema(request=SkipIn, responses={204: None})
+    def skip(self, request: Request, pk: int) -> Response:
+        """Pass the task by: it is not offered to the caller again, and its place is open for others."""
+        given = SkipIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        assigning.skip(assignment=self.get_object(), annotator=self.caller, **given.validated_data)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @extend_schema(request=LeaseIn, responses=BlindView)
+    def renew(self, request: Request, pk: int) -> Response:
+        """Give the lease its full time again."""
+        place = assigning.renew_lease(
+            assignment=self.get_object(), annotator=self.caller, lease=self._lease(request)
+        )
+        return Response(BlindView(blind_view(place)).data)
+
+    @extend_schema(request=LeaseIn, responses={204: None})
+    def give_back(self, request: Request, pk: int) -> Response:
+        """Return the place: it is open for anybody, the caller included."""
+        assigning.return_lease(
+            assignment=self.get_object(), annotator=self.caller, lease=self._lease(request)
+        )
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+    @staticmethod
+    def _lease(request: Request) -> Any:
+        given = LeaseIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        return given.validated_data["lease"]
+
+
+class RankingsViewSet(ProjectViewSet):
+    """Reviewers and managers see all rankings; annotators their own."""
+
+    queryset = (
+        Ranking.objects.select_related("annotator", "task__batch__project")
+        .prefetch_related("aspect_ratings__aspect")
+        .order_by("-pk")
+    )
+    serializer_class = RankingOut
+    filterset_class = RankingFilters
+    ordering_fields = ("submitted_at",)
+    project_path = "task__batch__project"
+
+    def get_queryset(self) -> QuerySet[Ranking]:
+        rows = super().get_queryset()
+        sees_all = self.is_for_schema or self.role >= Access.REVIEWER
+        return rows if sees_all else rows.filter(annotator=self.request.user)
+
+    def list(self, request: Request, project: str) -> Response:
+        """Rankings, newest first, one row a revision."""
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def retrieve(self, request: Request, pk: int) -> Response:
+        """One ranking."""
+        return Response(self.get_serializer(self._mine(self.get_object())).data)
+
+    def _mine(self, ranking: Ranking) -> Ranking:
+        if self.role < Access.REVIEWER and ranking.annotator_id != self.request.user.pk:
+            raise Http404
+        return ranking

@@ -1,0 +1,260 @@
+"""Composing batches of tasks, and their life."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db import connection, transaction
+from django.db.models import Count, Q
+from django.utils import timezone
+
+from annotation.leasing import release
+from annotation.models import (
+    MAX_RESPONSES,
+    MIN_RESPONSES,
+    Assignment,
+    Batch,
+    Project,
+    Prompt,
+    Response,
+    Source,
+    Task,
+)
+from annotation.refusals import Refusal, refusing_taken
+
+PROMPTS_A_QUERY = 1000
+TOO_FEW = "fewer than 2 different responses"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReport:
+    """What was composed: the batch, how many tasks, and how many prompts were left out for which reason."""
+
+    batch: Batch
+    tasks: int
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many of a batch's places are where."""
+
+    places: int
+    submitted: int
+    leased: int
+    open: int
+    skipped: int
+
+
+@transaction.atomic
+def compose_batch(
+    *,
+    project: Project,
+    name: str,
+    prompts: Iterable[Prompt],
+    sources: Sequence[Source],
+    responses_per_task: int,
+    overlap: int,
+    kind: str = Batch.Kind.ANNOTATION,
+    seed: int = 0,
+    priority: int = 0,
+    drawn_by: Iterable[UUID] | None = None,
+) -> BatchReport:
+    """Release one task a prompt, with up to ``responses_per_task`` of its responses, spread evenly over the sources.
+
+    Identical texts (but for space around them) are taken once. The same prompts, sources, responses and seed give the
+    same tasks. Which number a response gets in its task is dealt at random, so that a number tells nothing.
+
+    Args:
+        prompts: of the project; those with fewer than 2 different responses are left out and counted.
+        sources: of the project; their order is part of what the seed determines.
+        overlap: how many annotators rank each task.
+        drawn_by: only responses of these sample runs or imports; None: all.
+
+    Raises:
+        Refusal: a number is out of range, the name is taken, a prompt or source is another project's, or no prompt has
+            two different responses.
+    """
+    _check_request(project, sources, responses_per_task)
+    batch = Batch(project=project, name=name.strip(), kind=kind, overlap=overlap, priority=priority)
+    _check(batch)
+    with refusing_taken({"batch_once": _name_taken(batch)}, field="name"):
+        batch.save()
+    dealer = _Dealer(sources, responses_per_task, seed)
+    tasks, left_out = 0, Counter[str]()
+    remaining = iter(prompts)
+    while chunk := list(islice(remaining, PROMPTS_A_QUERY)):
+        for prompt in chunk:
+            if prompt.project_id != project.pk:
+                raise Refusal(
+                    "invalid",
+                    f"Prompt {prompt.pk} belongs to another project than {project}.",
+                    field="prompts",
+                )
+        drawn = _responses(chunk, sources, drawn_by)
+        dealt = [(prompt, *dealer.deal(prompt, drawn[prompt.pk])) for prompt in chunk]
+        full = [(prompt, hand, seed_) for prompt, hand, seed_ in dealt if len(hand) >= MIN_RESPONSES]
+        left_out[TOO_FEW] += len(dealt) - len(full)
+        _make_tasks(batch, full)
+        tasks += len(full)
+    if not tasks:
+        raise Refusal(
+            "invalid",
+            f"No prompt has two different responses from {', '.join(str(source) for source in sources)}, so there is "
+            "nothing to rank. Sample or import more responses.",
+            field="prompts",
+        )
+    _make_places(batch)
+    return BatchReport(batch, tasks, {reason: count for reason, count in left_out.items() if count})
+
+
+@transaction.atomic
+def pause_batch(batch: Batch) -> Batch:
+    """Stop handing out places; those leased may still be answered. Raises Refusal where the batch is closed."""
+    return _set_state(batch, Batch.State.PAUSED)
+
+
+@transaction.atomic
+def reopen_batch(batch: Batch) -> Batch:
+    """Hand out places again. A closed batch stays closed: datasets rest on it. Raises Refusal there."""
+    return _set_state(batch, Batch.State.OPEN)
+
+
+@transaction.atomic
+def close_batch(batch: Batch) -> Batch:
+    """Take no more answers and no amendments, for good; leases end. Closing twice is closing once."""
+    # Leasing and submitting hold shares of this lock: a lease or an answer is in before the batch closes, or refused.
+    locked = Batch.objects.select_for_update().get(pk=batch.pk)
+    if locked.state != Batch.State.CLOSED:
+        locked.state, locked.closed_at = Batch.State.CLOSED, timezone.now()
+        locked.save(update_fields=["state", "closed_at"])
+        release(locked.assignments.all())
+    return locked
+
+
+def batch_progress(batch: Batch) -> Progress:
+    """How many places are where."""
+    states = {state: Count("pk", filter=Q(state=state)) for state in Assignment.State.values}
+    return Progress(**batch.assignments.aggregate(places=Count("pk"), **states))
+
+
+def is_complete(batch: Batch) -> bool:
+    """Whether no more answers will come: the batch is closed, or has no place open or leased."""
+    awaited = batch.assignments.filter(state__in=[Assignment.State.OPEN, Assignment.State.LEASED])
+    return Batch.objects.filter(pk=batch.pk, state=Batch.State.CLOSED).exists() or not awaited.exists()
+
+
+class _Dealer:
+    """Chooses responses so that, within a task first and over the batch next, no source has more than its share."""
+
+    def __init__(self, sources: Sequence[Source], hand: int, seed: int) -> None:
+        self.order = {source.pk: position for position, source in enumerate(sources)}
+        self.hand = hand
+        self.seed = seed
+        self.dealt: Counter[int] = Counter()
+
+    def deal(self, prompt: Prompt, responses: list[Response]) -> tuple[list[Response], int]:
+        """Return the task's responses in the order of their numbers, and the task's seed."""
+        # Seeded by content, not by primary keys: an installation set up again composes the same tasks.
+        dice = random.Random(f"{self.seed}:{prompt.digest}")  # noqa: S311 - no secret
+        responses.sort(key=lambda r: (self.order[r.source_id], r.index, r.text))
+        dice.shuffle(responses)
+        piles: dict[int, list[Response]] = defaultdict(list)
+        for response in responses:
+            piles[response.source_id].append(response)
+        hand: list[Response] = []
+        texts: set[str] = set()
+        in_hand: Counter[int] = Counter()
+        while len(hand) < self.hand and piles:
+            source = min(piles, key=lambda pk: (in_hand[pk], self.dealt[pk] + in_hand[pk], self.order[pk]))
+            response = piles[source].pop()
+            if not piles[source]:
+                del piles[source]
+            if response.text.strip() not in texts:
+                texts.add(response.text.strip())
+                hand.append(response)
+                in_hand[source] += 1
+        if len(hand) >= MIN_RESPONSES:
+            self.dealt += in_hand
+        dice.shuffle(hand)
+        return hand, dice.getrandbits(63)
+
+
+def _check_request(project: Project, sources: Sequence[Source], responses_per_task: int) -> None:
+    if not MIN_RESPONSES <= responses_per_task <= MAX_RESPONSES:
+        raise Refusal(
+            "invalid",
+            f"A task has {MIN_RESPONSES} to {MAX_RESPONSES} responses, not {responses_per_task}.",
+            field="responses_per_task",
+        )
+    if not sources:
+        raise Refusal("invalid", "A batch needs at least one source of responses.", field="sources")
+    for source in sources:
+        if source.project_id != project.pk:
+            raise Refusal("invalid", f"The source {source} belongs to another project.", field="sources")
+
+
+def _check(batch: Batch) -> None:
+    try:
+        batch.full_clean()
+    except ValidationError as error:
+        if Batch.objects.filter(project=batch.project, name=batch.name).exists():
+            raise Refusal("conflict", _name_taken(batch), field="name") from error
+        name, messages = next(iter(error.message_dict.items()))
+        raise Refusal("invalid", f"{name.capitalize()}: {' '.join(messages)}", field=name) from error
+
+
+def _name_taken(batch: Batch) -> str:
+    return f"{batch.project} has a batch named {batch.name} already."
+
+
+def _responses(
+    prompts: list[Prompt], sources: Sequence[Source], drawn_by: Iterable[UUID] | None
+) -> dict[int, list[Response]]:
+    found = Response.objects.filter(prompt__in=prompts, source__in=sources)
+    if drawn_by is not None:
+        found = found.filter(drawn_by__in=list(drawn_by))
+    by_prompt: dict[int, list[Response]] = defaultdict(list)
+    for response in found.only("prompt_id", "source_id", "index", "text"):
+        by_prompt[response.prompt_id].append(response)
+    return by_prompt
+
+
+def _make_tasks(batch: Batch, hands: list[tuple[Prompt, list[Response], int]]) -> None:
+    tasks = Task.objects.bulk_create(
+        Task(batch=batch, prompt=prompt, overlap=batch.overlap, seed=seed) for prompt, _, seed in hands
+    )
+    # COPY takes a fifth of bulk_create's time, and these rows are the most.
+    with (
+        connection.cursor() as cursor,
+        cursor.copy("COPY annotation_taskresponse (task_id, response_id, position) FROM STDIN") as copy,
+    ):
+        for task, (_, hand, _) in zip(tasks, hands, strict=True):
+            for position, response in enumerate(hand):
+                copy.write_row((task.pk, response.pk, position))
+
+
+def _make_places(batch: Batch) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO annotation_assignment (task_id, batch_id, place, overlap, state) "
+            "SELECT task.id, task.batch_id, place, task.overlap, 'open' "
+            "FROM annotation_task task, generate_series(0, task.overlap - 1) place "
+            "WHERE task.batch_id = %s ORDER BY task.id, place",
+            [batch.pk],
+        )
+
+
+def _set_state(batch: Batch, state: Batch.State) -> Batch:
+    locked = Batch.objects.select_for_update().get(pk=batch.pk)
+    if locked.state == Batch.State.CLOSED:
+        raise Refusal("closed", f"{locked.name} is closed and stays so; compose a new batch.")
+    locked.state = state
+    locked.save(update_fields=["state"])
+    return locked

@@ -1,0 +1,93 @@
+"""Holding a place: who has it, by which lease, and how it becomes free again."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from annotation.models import Assignment, Batch, User
+from annotation.refusals import Refusal
+
+
+def share_batch(assignment_id: int) -> Batch:
+    """The place's batch with its project, kept as it is to the end of the transaction.
+
+    Whoever leases, keeps or answers a place shares this lock and ``close_batch`` takes it alone: neither a lease nor
+    an answer slips in behind a closed batch.
+
+    Raises:
+        Refusal: there is no such place.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT batch.id FROM annotation_batch batch JOIN annotation_assignment place ON place.batch_id = batch.id "
+            "WHERE place.id = %s FOR SHARE OF batch",
+            [assignment_id],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        raise _no_such_place()
+    return Batch.objects.select_related("project").get(pk=row[0])
+
+
+def require_not_closed(batch: Batch) -> None:
+    """Refuse, with the code ``closed``, what would come behind the batch's closing."""
+    if batch.state == Batch.State.CLOSED:
+        raise Refusal("closed", "This batch was closed, so it takes no more rankings. Nothing was changed.")
+
+
+def lock_place(assignment_id: int) -> Assignment:
+    """The place, locked to the end of the transaction. Lock its batch and task before it, never after.
+
+    Raises:
+        Refusal: there is no such place.
+    """
+    try:
+        return Assignment.objects.select_for_update(no_key=True).get(pk=assignment_id)
+    except Assignment.DoesNotExist:
+        raise _no_such_place() from None
+
+
+def require_lease(place: Assignment, *, annotator: User, lease: UUID | str) -> None:
+    """Refuse who does not hold the locked place by this lease.
+
+    A lease whose time has passed still holds while nobody has taken the place from it: late work is kept if it can be.
+
+    Raises:
+        Refusal: ``lease_lost``, or ``conflict`` where they have already submitted.
+    """
+    if place.state == Assignment.State.SUBMITTED and place.annotator_id == annotator.pk:
+        raise Refusal(
+            "conflict", "You have already submitted your ranking of this task. Amend it to change it."
+        )
+    held = (
+        place.state == Assignment.State.LEASED
+        and place.annotator_id == annotator.pk
+        and str(place.lease) == str(lease)
+    )
+    if not held:
+        raise Refusal(
+            "lease_lost",
+            "Your time for this task ran out and its place was given back, so nothing was saved. Take the next task.",
+        )
+
+
+def release(places: QuerySet[Assignment]) -> int:
+    """Open the leased ones of ``places``. Returns how many.
+
+    Rows that another transaction holds are left to it: it is answering them, or freeing them itself. Behind a batch's
+    closing only the latter is left, since leases and answers share the batch's lock.
+    """
+    leased = places.filter(state=Assignment.State.LEASED).order_by("pk").values("pk")
+    free = Assignment.objects.filter(
+        pk__in=leased.select_for_update(skip_locked=True, no_key=True, of=("self",))
+    )
+    return free.update(
+        state=Assignment.State.OPEN, annotator=None, lease=None, leased_until=None, shown_order=None
+    )
+
+
+def _no_such_place() -> Refusal:
+    return Refusal("not_found", "There is no such assignment. Take the next task.")

@@ -1,0 +1,189 @@
+"""Rows out of JSONL, CSV and Parquet files that people upload."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import PurePath
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from annotation.refusals import LineError, Refusal
+from annotation.rows import Row
+
+LONGEST_LINE = 2**22
+"""Bytes of one line, 4 MiB: far beyond any conversation that a person would read, and small beside memory."""
+
+JSON_COLUMNS = ("messages", "context", "tags")
+WHOLE_NUMBER_COLUMNS = ("index", "tokens")
+PARQUET_ROWS = 256
+
+csv.field_size_limit(LONGEST_LINE)
+
+
+def read_rows(file: IO[bytes], filename: str) -> Iterator[tuple[int, Row]]:
+    """Yield the file's rows with their line numbers (of Parquet: row numbers), from 1, without holding the file.
+
+    A line that cannot be read comes as a LineError in its row's place, so that an import can tell of all bad lines.
+    Text is UTF-8, with or without a byte order mark. CSV (or TSV) has a header line; its columns ``messages``,
+    ``context`` and ``tags`` hold JSON (tags also plain words between commas), an empty cell is no value.
+
+    Args:
+        file: open for reading bytes; for Parquet it must seek.
+        filename: its ending tells the format: .jsonl, .ndjson, .csv, .tsv, .parquet.
+
+    Raises:
+        Refusal: the format is unknown, or the file as a whole is not of its format.
+    """
+    ending = PurePath(filename).suffix.lower()
+    if ending in (".jsonl", ".ndjson"):
+        return _read_jsonl(file, filename)
+    if ending in (".csv", ".tsv"):
+        return _read_csv(file, filename, "\t" if ending == ".tsv" else ",")
+    if ending == ".parquet":
+        return _read_parquet(file, filename)
+    raise Refusal(
+        "invalid",
+        f"{filename}: the ending {ending or '(none)'} is unknown; name the file .jsonl, .csv, .tsv or .parquet.",
+        field="file",
+    )
+
+
+def _read_jsonl(file: IO[bytes], filename: str) -> Iterator[tuple[int, Row]]:
+    for number, line in _lines(file, filename):
+        if isinstance(line, LineError):
+            yield number, line
+        elif line.strip():
+            yield number, _json_row(number, line)
+
+
+def _json_row(number: int, line: str) -> Row:
+    try:
+        row = json.loads(line)
+    except RecursionError:
+        return LineError(number, "", "is nested too deeply")
+    except ValueError as error:
+        if line.lstrip().startswith("[") and number == 1:
+            return LineError(
+                number, "", "starts a JSON list; write one object a line, without brackets around"
+            )
+        return LineError(number, "", f"is not JSON: {error}")
+    if not isinstance(row, dict):
+        return LineError(number, "", f'must be an object like {{"prompt": …}}, not {line.strip()!r:.60}')
+    return row
+
+
+def _lines(file: IO[bytes], filename: str) -> Iterator[tuple[int, str | LineError]]:
+    """The file's lines as text with their line ends, or what is wrong with them."""
+    number = 0
+    while line := file.readline(LONGEST_LINE + 1):
+        number += 1
+        if number == 1:
+            if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise Refusal("invalid", f"{filename} is UTF-16; save it as UTF-8.", field="file")
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if len(line) > LONGEST_LINE:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(LONGEST_LINE)
+            yield number, LineError(number, "", f"is longer than {LONGEST_LINE // 2**20} MiB")
+            continue
+        try:
+            yield number, line.decode()
+        except UnicodeDecodeError as error:
+            yield (
+                number,
+                LineError(number, "", f"is not UTF-8 at byte {error.start + 1}; save the file as UTF-8"),
+            )
+
+
+def _read_csv(file: IO[bytes], filename: str, delimiter: str) -> Iterator[tuple[int, Row]]:
+    source = _CsvLines(file, filename)
+    reader = csv.reader(source, delimiter=delimiter, strict=True)
+    try:
+        header = next(reader, None)
+    except csv.Error as error:
+        raise Refusal("invalid", f"{filename} is not CSV: {error} in line 1.", field="file") from error
+    if source.error is not None:
+        raise Refusal("invalid", f"{filename}: the header line {source.error.reason}.", field="file")
+    if header is None:
+        return
+    names = [name.strip() for name in header]
+    _check_header(names, filename)
+    while True:
+        start = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield start, LineError(start, "", f"is not CSV: {error}")
+            continue
+        if source.error is not None:
+            yield start, LineError(start, "", source.error.reason)
+            source.error = None
+        elif any(cells):
+            yield start, _csv_row(start, names, cells)
+
+
+class _CsvLines:
+    """Lines for csv.reader. One that cannot be read is given as a blank, and remembered for the row it is in."""
+
+    def __init__(self, file: IO[bytes], filename: str) -> None:
+        self.lines = _lines(file, filename)
+        self.error: LineError | None = None
+
+    def __iter__(self) -> _CsvLines:
+        return self
+
+    def __next__(self) -> str:
+        _, line = next(self.lines)
+        if isinstance(line, LineError):
+            self.error = line
+            return "\n"
+        return line
+
+
+def _check_header(names: list[str], filename: str) -> None:
+    for name in names:
+        if not name or names.count(name) > 1:
+            what = f"names the column {name!r} twice" if name else "has a column without a name"
+            raise Refusal("invalid", f"{filename}: the header line {what}.", field="file")
+
+
+def _csv_row(number: int, names: list[str], cells: list[str]) -> Row:
+    if len(cells) != len(names):
+        return LineError(number, "", f"has {len(cells)} cells; the header has {len(names)}")
+    row: dict[str, Any] = {}
+    for name, cell in zip(names, cells, strict=True):
+        if cell == "" and name not in ("text", "response"):
+            continue
+        if name in WHOLE_NUMBER_COLUMNS and cell.strip().isdecimal() and len(cell) < 20:
+            row[name] = int(cell)
+        elif name in JSON_COLUMNS and (name != "tags" or cell.lstrip().startswith("[")):
+            try:
+                row[name] = json.loads(cell)
+            except (ValueError, RecursionError) as error:
+                return LineError(number, name, f"is not JSON: {error}")
+        elif name == "tags":
+            row[name] = [tag.strip() for tag in cell.split(",") if tag.strip()]
+        else:
+            row[name] = cell
+    return row
+
+
+def _read_parquet(file: IO[bytes], filename: str) -> Iterator[tuple[int, Row]]:
+    number = 0
+    try:
+        with pq.ParquetFile(file) as parquet:
+            for batch in parquet.iter_batches(PARQUET_ROWS):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, {name: value for name, value in row.items() if value is not None}
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise Refusal(
+            "invalid", f"{filename} is not a whole Parquet file: {error} (after row {number}).", field="file"
+        ) from error

@@ -1,0 +1,39 @@
+"""What an annotator may see of a place. Blind: nothing in it tells where a response came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from annotation.models import Assignment
+
+
+def blind_view(assignment: Assignment) -> dict[str, Any]:
+    """The leased (or submitted) place as plain data, fit for JSON except for ``leased_until``, a datetime.
+
+    Returns:
+        ``assignment`` and ``lease`` (to answer with), ``state``, ``leased_until``,
+        ``project`` (``slug``, ``name``), ``guidelines`` (Markdown), ``prompt`` (messages), ``context``
+        (passages), ``responses`` (``{"number", "text"}`` in the order shown; tiers are lists of these numbers, which
+        were dealt at random), ``rules`` (``ties``, ``partial``), ``aspects`` (``{"name", "question", "steps"}``).
+    """
+    task = assignment.task
+    project = task.batch.project
+    texts = dict(task.task_responses.values_list("position", "response__text"))
+    return {
+        "assignment": assignment.pk,
+        "lease": str(assignment.lease) if assignment.lease else None,
+        "state": str(assignment.state),
+        "leased_until": assignment.leased_until,
+        "project": {"slug": project.slug, "name": project.name},
+        "guidelines": project.guidelines,
+        "prompt": [{"role": m["role"], "content": m["content"]} for m in task.prompt.messages],
+        "context": [
+            {name: passage.get(name, "") for name in ("id", "title", "text", "url")}
+            for passage in task.prompt.context
+        ],
+        "responses": [
+            {"number": number, "text": texts[number]} for number in assignment.shown_order or sorted(texts)
+        ],
+        "rules": {"ties": project.allow_ties, "partial": project.allow_partial},
+        "aspects": list(project.aspects.values("name", "question", "steps")),
+    }

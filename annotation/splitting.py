@@ -1,0 +1,37 @@
+"""Which split a prompt is in, for ever: it follows from a hash of the prompt alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from annotation.models import Prompt
+
+
+def digest_of(messages: Sequence[Mapping[str, str]]) -> str:
+    """SHA-256, in hex, of the conversation as people read it: differences of case, of spacing and of Unicode form
+    make no other prompt; roles do.
+
+    Args:
+        messages: ``{"role", "content"}`` each.
+    """
+    plain = [[message["role"], _normalised(message["content"])] for message in messages]
+    return hashlib.sha256(json.dumps(plain, ensure_ascii=True).encode()).hexdigest()
+
+
+def split_of(digest: str, held_out_share: float) -> str:
+    """``"held_out"`` for ``held_out_share`` of all digests, evenly over them, else ``"train"``.
+
+    Args:
+        digest: of ``digest_of``.
+        held_out_share: from 0 to 1.
+    """
+    position = int(digest[:16], 16) / 2**64
+    return Prompt.Split.HELD_OUT.value if position < held_out_share else Prompt.Split.TRAIN.value
+
+
+def _normalised(text: str) -> str:
+    # Casefolding may leave characters decomposed, so the form is made last.
+    return unicodedata.normalize("NFC", " ".join(unicodedata.normalize("NFC", text).casefold().split()))

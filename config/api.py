@@ -1,0 +1,202 @@
+"""The REST API under ``/api/v1/``: every endpoint, and the least role that may call it, in one table."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from django.urls import URLPattern, path, register_converter, reverse
+from django.urls.converters import StringConverter
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from alignment.api_datasets import DatasetFilesViewSet, DatasetsViewSet
+from alignment.api_rounds import RoundsViewSet, ScorecardsViewSet
+from alignment.api_runs import (
+    RunArtifactsViewSet,
+    RunArtifactViewSet,
+    RunMetricsViewSet,
+    RunSamplesViewSet,
+    RunsViewSet,
+)
+from alignment.api_sources import ModelVersionsViewSet, SourcesViewSet
+from annotation.api_access import Access, ApiViewSet
+from annotation.api_accounts import MeViewSet, TokensViewSet
+from annotation.api_batches import BatchesViewSet, TasksViewSet
+from annotation.api_projects import MembersViewSet, ProjectsViewSet
+from annotation.api_prompts import (
+    PromptImportViewSet,
+    PromptsViewSet,
+    ResponseImportViewSet,
+    ResponsesViewSet,
+)
+from annotation.api_ranking import AssignmentsViewSet, NextTaskViewSet, RankingsViewSet
+from config.api_pages import Document, RedocPage, SwaggerPage, send_redoc_script
+
+
+class Name(StringConverter):
+    """The name of a user or an artifact."""
+
+    regex = r"[\w.@+-]+"
+
+
+register_converter(Name, "name")
+
+
+class RootOut(serializers.Serializer):
+    documentation = serializers.CharField()
+    reference = serializers.CharField()
+    schema = serializers.CharField()
+    me = serializers.CharField()
+    tokens = serializers.CharField()
+    projects = serializers.CharField()
+
+
+class RootViewSet(ApiViewSet):
+    """Where everything begins."""
+
+    serializer_class = RootOut
+
+    @extend_schema(responses=RootOut)
+    def show(self, request: Request) -> Response:
+        """Where everything begins."""
+        names = {
+            "documentation": "api-docs",
+            "reference": "api-reference",
+            "schema": "api-schema",
+            "me": "api-me",
+            "tokens": "api-tokens",
+            "projects": "api-projects",
+        }
+        return Response({key: request.build_absolute_uri(reverse(name)) for key, name in names.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One method of one address, and who may call it."""
+
+    method: str
+    route: str
+    view: type[ApiViewSet]
+    action: str
+    access: Access
+
+
+ANYONE, SIGNED_IN, ANNOTATOR, REVIEWER, MANAGER, CREATOR = Access
+_PROJECT = "projects/<slug:project>"
+
+ENDPOINTS = tuple(
+    Endpoint(*row)
+    for row in (
+        ("GET", "", RootViewSet, "show", ANYONE),
+        ("GET", "me", MeViewSet, "retrieve", SIGNED_IN),
+        ("GET", "tokens", TokensViewSet, "list", SIGNED_IN),
+        ("POST", "tokens", TokensViewSet, "create", SIGNED_IN),
+        ("DELETE", "tokens/<int:pk>", TokensViewSet, "destroy", SIGNED_IN),
+        ("GET", "projects", ProjectsViewSet, "list", SIGNED_IN),
+        ("POST", "projects", ProjectsViewSet, "create", CREATOR),
+        ("GET", _PROJECT, ProjectsViewSet, "retrieve", ANNOTATOR),
+        ("PATCH", _PROJECT, ProjectsViewSet, "partial_update", MANAGER),
+        ("PUT", f"{_PROJECT}/aspects", ProjectsViewSet, "set_aspects", MANAGER),
+        ("GET", f"{_PROJECT}/members", MembersViewSet, "list", REVIEWER),
+        ("POST", f"{_PROJECT}/members", MembersViewSet, "create", MANAGER),
+        ("PATCH", f"{_PROJECT}/members/<name:username>", MembersViewSet, "partial_update", MANAGER),
+        ("DELETE", f"{_PROJECT}/members/<name:username>", MembersViewSet, "destroy", MANAGER),
+        ("GET", f"{_PROJECT}/prompts", PromptsViewSet, "list", REVIEWER),
+        ("POST", f"{_PROJECT}/prompts", PromptsViewSet, "create", MANAGER),
+        ("POST", f"{_PROJECT}/prompts/import", PromptImportViewSet, "import_file", MANAGER),
+        ("GET", "prompts/<int:pk>", PromptsViewSet, "retrieve", REVIEWER),
+        ("PATCH", "prompts/<int:pk>", PromptsViewSet, "partial_update", MANAGER),
+        ("GET", f"{_PROJECT}/responses", ResponsesViewSet, "list", REVIEWER),
+        ("POST", f"{_PROJECT}/responses/import", ResponseImportViewSet, "import_file", MANAGER),
+        ("GET", "responses/<int:pk>", ResponsesViewSet, "retrieve", REVIEWER),
+        ("GET", f"{_PROJECT}/sources", SourcesViewSet, "list", REVIEWER),
+        ("POST", f"{_PROJECT}/sources", SourcesViewSet, "create", MANAGER),
+        ("GET", "sources/<int:pk>", SourcesViewSet, "retrieve", REVIEWER),
+        ("GET", f"{_PROJECT}/batches", BatchesViewSet, "list", REVIEWER),
+        ("POST", f"{_PROJECT}/batches", BatchesViewSet, "create", MANAGER),
+        ("GET", "batches/<int:pk>", BatchesViewSet, "retrieve", REVIEWER),
+        ("GET", "batches/<int:pk>/progress", BatchesViewSet, "progress", REVIEWER),
+        ("GET", "batches/<int:pk>/agreement", BatchesViewSet, "agreement", REVIEWER),
+        ("POST", "batches/<int:pk>/pause", BatchesViewSet, "pause", MANAGER),
+        ("POST", "batches/<int:pk>/reopen", BatchesViewSet, "reopen", MANAGER),
+        ("POST", "batches/<int:pk>/close", BatchesViewSet, "close", MANAGER),
+        ("GET", f"{_PROJECT}/tasks", TasksViewSet, "list", REVIEWER),
+        ("GET", "tasks/<int:pk>", TasksViewSet, "retrieve", REVIEWER),
+        ("POST", f"{_PROJECT}/next-task", NextTaskViewSet, "lease", ANNOTATOR),
+        ("GET", f"{_PROJECT}/assignments", AssignmentsViewSet, "list", REVIEWER),
+        ("GET", "assignments/<int:pk>", AssignmentsViewSet, "retrieve", ANNOTATOR),
+        ("POST", "assignments/<int:pk>/submit", AssignmentsViewSet, "submit", ANNOTATOR),
+        ("POST", "assignments/<int:pk>/amend", AssignmentsViewSet, "amend", ANNOTATOR),
+        ("POST", "assignments/<int:pk>/skip", AssignmentsViewSet, "skip", ANNOTATOR),
+        ("POST", "assignments/<int:pk>/renew", AssignmentsViewSet, "renew", ANNOTATOR),
+        ("POST", "assignments/<int:pk>/return", AssignmentsViewSet, "give_back", ANNOTATOR),
+        ("GET", f"{_PROJECT}/rankings", RankingsViewSet, "list", ANNOTATOR),
+        ("GET", "rankings/<int:pk>", RankingsViewSet, "retrieve", ANNOTATOR),
+        ("GET", f"{_PROJECT}/datasets", DatasetsViewSet, "list", REVIEWER),
+        ("POST", f"{_PROJECT}/datasets", DatasetsViewSet, "create", MANAGER),
+        ("GET", "datasets/<int:pk>", DatasetsViewSet, "retrieve", REVIEWER),
+        ("GET", "datasets/<int:pk>/preview", DatasetsViewSet, "preview", REVIEWER),
+        ("GET", "datasets/<int:pk>/card", DatasetFilesViewSet, "card", REVIEWER),
+        ("GET", "datasets/<int:pk>/export", DatasetFilesViewSet, "export", REVIEWER),
+        ("GET", f"{_PROJECT}/model-versions", ModelVersionsViewSet, "list", REVIEWER),
+        ("POST", f"{_PROJECT}/model-versions", ModelVersionsViewSet, "create", MANAGER),
+        ("GET", "model-versions/<int:pk>", ModelVersionsViewSet, "retrieve", REVIEWER),
+        ("GET", f"{_PROJECT}/rounds", RoundsViewSet, "list", REVIEWER),
+        ("POST", f"{_PROJECT}/rounds", RoundsViewSet, "create", MANAGER),
+        ("GET", "rounds/<int:pk>", RoundsViewSet, "retrieve", REVIEWER),
+        ("GET", "rounds/<int:pk>/win-rates", RoundsViewSet, "win_rates", REVIEWER),
+        ("POST", "rounds/<int:pk>/close-annotation", RoundsViewSet, "close_annotation", MANAGER),
+        ("POST", "rounds/<int:pk>/retry", RoundsViewSet, "retry", MANAGER),
+        ("POST", "rounds/<int:pk>/cancel", RoundsViewSet, "cancel", MANAGER),
+        ("POST", "rounds/<int:pk>/promote", RoundsViewSet, "promote", MANAGER),
+        ("POST", "rounds/<int:pk>/reject", RoundsViewSet, "reject", MANAGER),
+        ("GET", f"{_PROJECT}/scorecards", ScorecardsViewSet, "list", REVIEWER),
+        ("GET", "scorecards/<int:pk>", ScorecardsViewSet, "retrieve", REVIEWER),
+        ("GET", f"{_PROJECT}/runs", RunsViewSet, "list", REVIEWER),
+        ("GET", "runs/<uuid:pk>", RunsViewSet, "retrieve", REVIEWER),
+        ("GET", "runs/<uuid:pk>/metrics", RunMetricsViewSet, "metrics", REVIEWER),
+        ("GET", "runs/<uuid:pk>/samples", RunSamplesViewSet, "samples", REVIEWER),
+        ("GET", "runs/<uuid:pk>/log", RunsViewSet, "log", REVIEWER),
+        ("GET", "runs/<uuid:pk>/artifacts", RunArtifactsViewSet, "artifacts", REVIEWER),
+        ("GET", "runs/<uuid:pk>/artifacts/<name:name>", RunArtifactViewSet, "download", REVIEWER),
+        ("POST", "runs/<uuid:pk>/cancel", RunsViewSet, "cancel", MANAGER),
+    )
+)
+
+
+def _patterns() -> list[URLPattern]:
+    by_route: dict[str, list[Endpoint]] = defaultdict(list)
+    for endpoint in ENDPOINTS:
+        by_route[endpoint.route].append(endpoint)
+    patterns = []
+    for route, endpoints in by_route.items():
+        view: Any = endpoints[0].view.as_view(
+            {endpoint.method.lower(): endpoint.action for endpoint in endpoints},
+            access={endpoint.action: endpoint.access for endpoint in endpoints},
+            basename=_resource(route),
+        )
+        patterns.append(path(route, view, name=f"api-{route}" if "<" not in route else None))
+        if route:
+            # A slash at the end is as good as none: a POST cannot follow a redirect.
+            patterns.append(path(f"{route}/", view))
+    return patterns
+
+
+def _resource(route: str) -> str:
+    """What the address is of: ``prompts`` of ``projects/<slug:project>/prompts/import``."""
+    parts = [part for part in route.split("/") if not part.startswith("<")]
+    return parts[1] if len(parts) > 1 and parts[0] == "projects" else parts[0] or "root"
+
+
+urlpatterns = [
+    *_patterns(),
+    path("schema", Document.as_view(), name="api-schema"),
+    path("schema/", Document.as_view()),
+    path("docs/", SwaggerPage.as_view(), name="api-docs"),
+    path("redoc/", RedocPage.as_view(), name="api-reference"),
+    path("redoc/redoc.js", send_redoc_script, name="api-reference-script"),
+]

@@ -1,0 +1,165 @@
+"""Forms of people and projects; and how every form of Rankloop looks."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django import forms
+from django.forms.fields import InvalidJSONInput
+from django.forms.renderers import DjangoTemplates
+from django.http import QueryDict
+from rest_framework.exceptions import ParseError
+
+from annotation.models import Aspect, Membership, Project, User
+from annotation.refusals import Refusal
+from config.api_parsing import check_storable
+
+MOST_ASPECTS = 50
+
+
+class Renderer(DjangoTemplates):
+    """Fields with label, help and errors as ``components/field.html`` has them, everywhere."""
+
+    form_template_name = "components/form.html"
+    field_template_name = "components/field.html"
+
+
+class StorableJSONField(forms.JSONField):
+    """JSON that a program can read and the database hold, however deep, huge or odd what was typed is."""
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            found = super().to_python(value)
+            check_storable(found, "This")
+            return found
+        except RecursionError:
+            raise forms.ValidationError("This is nested too deeply. A few levels are enough.") from None
+        except ParseError as error:
+            raise forms.ValidationError(f"{error.detail} Take it out.") from error
+        except ValueError as error:  # json's own, of a number with thousands of digits
+            raise forms.ValidationError("This holds a number that is too long to be one.") from error
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        return (
+            super().bound_data(data, initial) if self.disabled else InvalidJSONInput(data or "")
+        )  # as it was typed
+
+
+def refuse(form: forms.BaseForm, refusal: Refusal) -> None:
+    """Show an activity's refusal in the form: at its field where the form has it, above the form otherwise."""
+    form.add_error(refusal.field if refusal.field in form.fields else None, refusal.sentence)
+
+
+class ProjectForm(forms.ModelForm):
+    class Meta:
+        model = Project
+        fields = ["name", "description", "guidelines", "held_out_share"]
+        labels = {"held_out_share": "Held-out share"}
+        help_texts = {
+            "description": "One or two sentences, for the list of projects.",
+            "guidelines": "What annotators should look for, and what counts more than what. Markdown.",
+            "held_out_share": "Prompts kept from training so that new models are measured on them: 0.2 is one in "
+            "five. Fixed once the project has prompts.",
+        }
+        widgets = {
+            "description": forms.Textarea(attrs={"rows": 2}),
+            "guidelines": forms.Textarea(attrs={"rows": 8}),
+            "held_out_share": forms.NumberInput(attrs={"step": "0.05", "min": "0", "max": "0.9"}),
+        }
+
+
+class SettingsForm(ProjectForm):
+    class Meta(ProjectForm.Meta):
+        fields = [*ProjectForm.Meta.fields, "allow_ties", "allow_partial", "lease_minutes"]
+        labels = {
+            **ProjectForm.Meta.labels,
+            "allow_ties": "Annotators may tie responses",
+            "allow_partial": "Annotators may leave responses unranked",
+            "lease_minutes": "Minutes for a task",
+        }
+        help_texts = {
+            **ProjectForm.Meta.help_texts,
+            "allow_partial": "At least two must be ranked all the same.",
+            "lease_minutes": "A task that nobody worked on for so long goes to somebody else.",
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.prompts.exists():
+            self.fields["held_out_share"].disabled = True
+
+
+class AspectForm(forms.ModelForm):
+    class Meta:
+        model = Aspect
+        fields = ["name", "question", "steps"]
+        help_texts = {
+            "name": "A word for exports, such as <code>safety</code>.",
+            "question": "What annotators are asked of each response.",
+            "steps": "Ratings run from 1 to this.",
+        }
+
+
+class AspectRows(forms.BaseFormSet):
+    """A project's rubric, in its order: a row of fields for each aspect, and empty ones for more."""
+
+    @classmethod
+    def of(cls, project: Project, data: QueryDict | None = None) -> AspectRows:
+        rows = [{"name": a.name, "question": a.question, "steps": a.steps} for a in project.aspects.all()]
+        factory = forms.formset_factory(
+            AspectForm, formset=cls, extra=2, can_delete=True, max_num=MOST_ASPECTS, validate_max=True
+        )
+        return cast("AspectRows", factory(data, initial=rows, prefix="aspects"))
+
+    def add_fields(self, form: forms.Form, index: int | None) -> None:
+        super().add_fields(form, index)
+        form.fields["DELETE"].label = "Remove it"
+
+    def given(self) -> list[dict[str, Any]]:
+        """The rows that are filled in and not to be removed."""
+        filled = [row.cleaned_data for row in self.forms if row.cleaned_data.get("name")]
+        return [{n: row[n] for n in ("name", "question", "steps")} for row in filled if not row["DELETE"]]
+
+
+class AddMemberForm(forms.Form):
+    username = forms.CharField(
+        label="User name or e-mail",
+        max_length=254,
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+    )
+    role = forms.ChoiceField(choices=Membership.Role.choices)
+
+    def clean_username(self) -> User:
+        name = self.cleaned_data["username"].strip()
+        user = User.objects.filter(username=name).first() or User.objects.filter(email__iexact=name).first()
+        if user is None:
+            raise forms.ValidationError(
+                f"There is no account {name}. An administrator makes accounts; then add the person here."
+            )
+        return user
+
+
+class RoleForm(forms.Form):
+    role = forms.ChoiceField(choices=Membership.Role.choices)
+
+
+class PromptUploadForm(forms.Form):
+    file = forms.FileField(
+        label="File",
+        help_text="JSON lines, CSV or Parquet; the name's ending says which.",
+        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.ndjson,.csv,.parquet"}),
+    )
+
+
+class TokenForm(forms.Form):
+    name = forms.CharField(
+        max_length=100, help_text="Where it is used, so that you know which one to revoke."
+    )
+    expires_at = forms.DateTimeField(
+        label="Expires",
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="In UTC. Empty: when it is revoked.",
+    )

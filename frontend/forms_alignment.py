@@ -1,0 +1,182 @@
+"""Forms of sources, model versions, batches and datasets."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+
+from alignment.datasets import ConsensusSettings
+from alignment.endpoints import listed_endpoints
+from alignment.models import ModelVersion
+from alignment.sources import SourceSettings
+from annotation.models import MAX_RESPONSES, MIN_RESPONSES, Batch, Project, Source, User
+from frontend.forms import StorableJSONField
+
+FEW_SHOT_HELP = (
+    "Worked examples, shown as earlier turns. A JSON list of objects with <code>prompt</code> (messages) and "
+    "<code>response</code> (text)."
+)
+
+
+class DecodingForm(forms.Form):
+    """What a source decodes with; its limits are checked by `alignment.sources`."""
+
+    name = forms.CharField(
+        max_length=200, help_text="How managers tell it from others. Annotators never see it."
+    )
+    temperature = forms.FloatField(
+        min_value=0,
+        max_value=10,
+        initial=SourceSettings().temperature,
+        help_text="1 samples from the model as it is; lower is safer and more alike; 0 takes the likeliest word.",
+    )
+    top_p = forms.FloatField(
+        label="Top-p",
+        min_value=0.01,
+        max_value=1,
+        initial=SourceSettings().top_p,
+        help_text="1 keeps every word in play.",
+    )
+    max_tokens = forms.IntegerField(
+        label="Longest response, in tokens", min_value=1, initial=SourceSettings().max_tokens
+    )
+    system_prompt = forms.CharField(required=False, widget=forms.Textarea(attrs={"rows": 3}))
+    give_context = forms.BooleanField(
+        label="Give the prompt's source passages to the model", required=False, initial=True
+    )
+    few_shot = StorableJSONField(
+        label="Few-shot examples",
+        required=False,
+        initial=list,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text=FEW_SHOT_HELP,
+    )
+    seed = forms.IntegerField(
+        min_value=0,
+        initial=0,
+        help_text="Two sources alike in all else draw differently with different seeds.",
+    )
+
+    def settings(self) -> dict[str, Any]:
+        """The source's settings, as `alignment.sources` takes them."""
+        settings = {
+            name: self.cleaned_data[name]
+            for name in ("temperature", "top_p", "max_tokens", "system_prompt", "give_context", "seed")
+        }
+        return settings | {"few_shot": self.cleaned_data["few_shot"] or []}
+
+    def clean_few_shot(self) -> Any:
+        examples = self.cleaned_data["few_shot"]
+        if examples and not isinstance(examples, list):
+            raise forms.ValidationError(f"This must be a JSON list, not {json.dumps(examples):.40}.")
+        return examples
+
+
+class ModelSourceForm(DecodingForm):
+    model_version = forms.ModelChoiceField(queryset=ModelVersion.objects.none(), empty_label=None)
+    field_order = ["name", "model_version"]
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["model_version"].queryset = project.model_versions.all()  # type: ignore[attr-defined]
+
+
+class EndpointSourceForm(DecodingForm):
+    url = forms.URLField(
+        label="Address",
+        assume_scheme="https",
+        help_text="Up to and including the version, such as https://models.example.org/v1.",
+    )
+    model = forms.CharField(max_length=200, help_text="The endpoint's own name of the model.")
+    key_variable = forms.CharField(
+        label="Variable that holds the key",
+        max_length=100,
+        required=False,
+        help_text="The name of an environment variable of the workers, ending in _API_KEY. The key is never stored.",
+    )
+    field_order = ["name", "url", "model", "key_variable"]
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not user.is_superuser:
+            del self.fields["key_variable"]
+            listed = ", ".join(each.url for each in listed_endpoints())
+            self.fields["url"].help_text = (
+                f"One of {listed}, or below one."
+                if listed
+                else "Administrators say which: they have listed none yet."
+            )
+
+
+class ImportSourceForm(forms.Form):
+    name = forms.CharField(
+        max_length=200, help_text="Where the responses come from, such as “GPT, March 2026”."
+    )
+
+
+class ResponseUploadForm(forms.Form):
+    file = forms.FileField(
+        label="File",
+        help_text="JSON lines, CSV or Parquet. Each row names its prompt (key, digest or messages) and has a response.",
+        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.ndjson,.csv,.parquet"}),
+    )
+
+
+class BaseModelForm(forms.Form):
+    name = forms.CharField(max_length=200, help_text="The project's own name for it.")
+    location = forms.CharField(
+        max_length=1000,
+        help_text="<code>org/name</code> on the Hub, <code>package:NAME</code> for a GGUF file in an installed "
+        "package, or, for administrators, an absolute folder on the workers. Only safetensors are loaded, and never a "
+        "repository's own code.",
+    )
+
+
+class BatchForm(forms.Form):
+    name = forms.CharField(max_length=200)
+    sources = forms.ModelMultipleChoiceField(
+        queryset=Source.objects.none(),
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Their responses are mixed, blind.",
+    )
+    responses_per_task = forms.IntegerField(min_value=MIN_RESPONSES, max_value=MAX_RESPONSES, initial=4)
+    overlap = forms.IntegerField(
+        min_value=1, max_value=100, initial=3, help_text="How many annotators rank each task."
+    )
+    priority = forms.IntegerField(
+        min_value=-100, max_value=100, initial=0, help_text="Batches of higher priority are handed out first."
+    )
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["sources"].queryset = project.sources.filter(responses__isnull=False).distinct()  # type: ignore[attr-defined]
+
+
+class DatasetForm(forms.Form):
+    batches = forms.ModelMultipleChoiceField(
+        queryset=Batch.objects.none(),
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Batches with at least one ranking.",
+    )
+    tie_margin = forms.FloatField(
+        min_value=0,
+        max_value=10,
+        initial=ConsensusSettings().tie_margin,
+        help_text="Responses whose scores are closer than this are tied. 0.1 is a preference of 52.5 to 47.5.",
+    )
+    prior = forms.FloatField(
+        min_value=0.01,
+        max_value=100,
+        initial=ConsensusSettings().prior,
+        help_text="Standard deviation of the prior on scores: smaller values trust few rankings less.",
+    )
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        ranked = project.batches.filter(tasks__rankings__isnull=False).distinct()
+        self.fields["batches"].queryset = ranked  # type: ignore[attr-defined]
+
+    def settings(self) -> dict[str, Any]:
+        return {name: self.cleaned_data[name] for name in ("tie_margin", "prior")}

@@ -1,0 +1,66 @@
+"""Where a project's pages are, and who sees which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from annotation.models import Membership, Project
+from frontend.access import may
+
+Role = Membership.Role
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A page of the navigation: ``view`` is the URL's name, ``role`` the least role that sees it."""
+
+    label: str
+    icon: str
+    view: str
+    role: Role
+
+
+SECTIONS = (
+    Section("Home", "house", "project_home", Role.ANNOTATOR),
+    Section("Rank", "list-ordered", "rank", Role.ANNOTATOR),
+    Section("History", "clock", "rank_history", Role.ANNOTATOR),
+    Section("Rounds", "refresh-cw", "rounds", Role.REVIEWER),
+    Section("Prompts", "message-square", "prompts", Role.REVIEWER),
+    Section("Sources", "cpu", "sources", Role.MANAGER),
+    Section("Batches", "layers", "batches", Role.REVIEWER),
+    Section("Datasets", "database", "datasets", Role.REVIEWER),
+    Section("Models", "box", "models", Role.REVIEWER),
+    Section("Runs", "activity", "runs", Role.REVIEWER),
+    Section("Members", "users", "members", Role.MANAGER),
+    Section("Settings", "settings", "project_settings", Role.MANAGER),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    label: str
+    icon: str
+    url: str
+    current: bool
+
+
+def links(*, project: Project, role: Role, path: str) -> list[Link]:
+    """The navigation of ``project`` for somebody of ``role`` who is at ``path``."""
+    shown = [
+        (section, reverse(section.view, args=[project.slug]))
+        for section in SECTIONS
+        if may(role, section.role)
+    ]
+    # The home's address begins every other one, so the longest that fits is where the reader is.
+    here = max((url for _, url in shown if path.startswith(url)), key=len, default="")
+    return [Link(section.label, section.icon, url, url == here) for section, url in shown]
+
+
+def page(request: HttpRequest) -> dict[str, Any]:
+    """Context processor: what the frame of every page needs."""
+    theme = request.COOKIES.get("theme", "")
+    return {"theme": theme if theme in ("light", "dark") else "system"}

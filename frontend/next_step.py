@@ -1,0 +1,117 @@
+"""The one thing to do next in a project, for somebody of a role. Derived from what is there, never stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.urls import reverse
+
+from alignment.models import ModelVersion, Round
+from annotation.batching import batch_progress
+from annotation.models import Batch, Membership, Project
+from frontend.access import may
+
+Role = Membership.Role
+State = Round.State
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do and why; ``url`` and ``action`` for its one button, empty where there is only to wait. With
+    ``total``, how far the thing is that is waited for."""
+
+    title: str
+    text: str
+    url: str = ""
+    action: str = ""
+    done: int = 0
+    total: int = 0
+
+
+def next_step(*, project: Project, role: Role) -> Step:
+    """What ``role`` does next in ``project``."""
+    if may(role, Role.MANAGER):
+        return _of_a_manager(project)
+    if project.batches.filter(state=Batch.State.OPEN).exists():
+        return _rank(project)
+    return Step(
+        "Nothing to rank yet", "No batch of tasks is open. A manager opens the next one; come back then."
+    )
+
+
+def _of_a_manager(project: Project) -> Step:
+    def page(name: str, *args: object) -> str:
+        return reverse(name, args=[project.slug, *args])
+
+    if not project.prompts.exists():
+        return Step(
+            "Upload prompts",
+            "Prompts are what your model will be asked. Everything else starts from them: a few dozen are enough to "
+            "try it, a few hundred to train on.",
+            page("upload_prompts"),
+            "Upload prompts",
+        )
+    latest = project.rounds.first()
+    going = latest if latest is not None and latest.state not in Round.ENDED else None
+    if going is None and project.batches.filter(state=Batch.State.OPEN).exists():
+        return _rank(project)
+    if not ModelVersion.objects.filter(project=project).exists():
+        return Step(
+            "Add the model to improve",
+            "Name a base model: from the Hub, a folder, or the small one that Rankloop brings along.",
+            page("new_model"),
+            "Add a base model",
+        )
+    if not project.sources.exists():
+        return Step(
+            "Add a source of responses",
+            "A source draws responses to your prompts: a model with its sampling settings, or an endpoint.",
+            page("new_source"),
+            "Add a source",
+        )
+    if going is None:
+        return Step(
+            "Start a round" if latest is None else "Start the next round",
+            "A round samples responses, has people rank them, trains on what they said and measures the new model "
+            "against the old one.",
+            page("new_round"),
+            "Start a round",
+        )
+    return _of_a_round(project, going, page("round", going.number))
+
+
+def _of_a_round(project: Project, going: Round, url: str) -> Step:
+    name = f"Round {going.number}"
+    if going.state in (State.ANNOTATING, State.JUDGING):
+        batch = going.evaluation_batch if going.state == State.JUDGING else going.batch
+        if batch is not None:
+            return _rank(project, batch)
+    if going.state == State.DECIDING:
+        return Step(
+            f"Decide on {name.lower()}",
+            "The new model is trained and measured. Read its scorecard, then promote or reject it.",
+            url,
+            "Read the scorecard",
+        )
+    if going.state == State.FAILED:
+        return Step(f"{name} failed", going.reason or "Its page says why.", url, "See what happened")
+    working = {
+        State.SAMPLING: "Responses are being drawn. Ranking opens when they are there.",
+        State.BUILDING: "The rankings are being made into a dataset.",
+        State.TRAINING: "The model is being trained on what people preferred.",
+        State.EVALUATING: "The new model is being measured against the old one.",
+    }
+    return Step(f"{name} is {going.state}", working.get(State(going.state), going.reason), url, "Watch it")
+
+
+def _rank(project: Project, batch: Batch | None = None) -> Step:
+    batches = [batch] if batch is not None else list(project.batches.filter(state=Batch.State.OPEN))
+    progress = [batch_progress(one) for one in batches]
+    return Step(
+        "Rank responses",
+        "Read the responses to a prompt and put them in order, best first. Nobody sees where they came from.",
+        reverse("rank", args=[project.slug]),
+        "Start ranking",
+        done=sum(one.submitted for one in progress),
+        total=sum(one.places - one.skipped for one in progress),
+    )

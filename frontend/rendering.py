@@ -1,0 +1,149 @@
+"""Text of models, imports and people, as safe HTML.
+
+All of it is hostile. Raw HTML in it is never parsed as HTML; what the Markdown parser makes of the rest goes through
+a sanitizer that keeps a short list of elements; and the pages' content security policy stands behind both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import nh3
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+from pygments import highlight as pygments_highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import get_lexer_by_name
+from pygments.util import ClassNotFound
+
+HIGHLIGHTED_CHARACTERS = 20_000  # lexers are regular expressions; longer code is shown without colours
+CITATION = re.compile(r"\[([^\[\]\s]{1,40})\]")
+TAGS = {
+    *(
+        "p",
+        "br",
+        "hr",
+        "em",
+        "strong",
+        "s",
+        "a",
+        "code",
+        "pre",
+        "blockquote",
+        "ul",
+        "ol",
+        "li",
+        "span",
+        "sup",
+        "sub",
+    ),
+    *("h4", "h5", "h6", "table", "thead", "tbody", "tr", "th", "td"),
+}
+CLASS_OF_TOKEN = re.compile(r"[a-z][a-z0-9]{0,2}")  # Pygments' short names: k, nf, s1, …
+LINK = re.compile(r"(?:https?://|mailto:)\S+", re.IGNORECASE)
+LINK_TO_PASSAGE = re.compile(r"#passage-\d{1,4}")
+
+
+def render(text: str, *, passages: Sequence[str] = ()) -> SafeString:
+    """``text`` (Markdown) as HTML that is safe to put into a page.
+
+    ``passages`` are the ids of the context passages beside it, in the page's order: ``[id]`` becomes a link to
+    ``#passage-N``, N counted from 1. Headings start at the fourth level, below a page's own; images are named, not
+    fetched.
+    """
+    numbers = {str(name): number for number, name in reversed(list(enumerate(passages, start=1)))}
+    return mark_safe(_sanitized(_parser().render(text, {"passages": numbers})))  # noqa: S308 (sanitized)
+
+
+@cache
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False, "highlight": _highlight, "breaks": True})
+    parser.enable(["table", "strikethrough"])
+    parser.core.ruler.push("headings_below_the_page", _lower_headings)
+    parser.core.ruler.push("citations", _link_citations)
+    parser.add_render_rule("image", _name_image)
+    parser.add_render_rule("table_open", _reachable_table)
+    return parser
+
+
+def _lower_headings(state: StateCore) -> None:
+    for token in state.tokens:
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(int(token.tag[1]) + 3, 6)}"
+
+
+def _link_citations(state: StateCore) -> None:
+    passages: dict[str, int] = state.env.get("passages") or {}
+    if not passages:
+        return
+    for block in state.tokens:
+        if block.type == "inline" and block.children:
+            block.children = [
+                piece
+                for child in block.children
+                for piece in (_cited(child, passages) if child.type == "text" else [child])
+            ]
+
+
+def _cited(text: Token, passages: dict[str, int]) -> list[Token]:
+    """The text token, cut where it cites a passage."""
+    pieces: list[Token] = []
+    end = 0
+    for match in CITATION.finditer(text.content):
+        number = passages.get(match[1])
+        if number is None:
+            continue
+        pieces += [
+            Token("text", "", 0, content=text.content[end : match.start()]),
+            Token("link_open", "a", 1, attrs={"href": f"#passage-{number}", "class": "citation"}),
+            Token("text", "", 0, content=match[0]),
+            Token("link_close", "a", -1),
+        ]
+        end = match.end()
+    return [*pieces, Token("text", "", 0, content=text.content[end:])]
+
+
+def _name_image(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    name = renderer.renderInlineAsText(tokens[index].children or [], options, env) or "no description"
+    return f'<span class="image-left-out">[image: {escape(name)}]</span>'
+
+
+def _reachable_table(renderer: Any, tokens: Sequence[Token], index: int, options: Any, env: Any) -> str:
+    # A wide table scrolls sideways; who has only a keyboard must get there.
+    return '<table tabindex="0">'
+
+
+def _highlight(code: str, language: str, _: str) -> str:
+    if not language or len(code) > HIGHLIGHTED_CHARACTERS:
+        return ""
+    try:
+        lexer = get_lexer_by_name(language)
+    except ClassNotFound:
+        return ""
+    return str(pygments_highlight(code, lexer, HtmlFormatter(nowrap=True)))
+
+
+def _sanitized(html: str) -> str:
+    return nh3.clean(
+        html,
+        tags=TAGS,
+        attributes={"a": {"href", "class"}, "span": {"class"}, "ol": {"start"}, "table": {"tabindex"}},
+        attribute_filter=_kept_attribute,
+        url_schemes={"http", "https", "mailto"},
+        link_rel="noopener noreferrer nofollow",
+    )
+
+
+def _kept_attribute(tag: str, name: str, value: str) -> str | None:
+    if name == "href":
+        return value if LINK.fullmatch(value) or LINK_TO_PASSAGE.fullmatch(value) else None
+    if name == "class":
+        allowed = {"citation"} if tag == "a" else {"image-left-out"}
+        return value if value in allowed or (tag == "span" and CLASS_OF_TOKEN.fullmatch(value)) else None
+    return value if name in ("start", "rel", "tabindex") else None

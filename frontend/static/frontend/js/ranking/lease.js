@@ -1,0 +1,55 @@
+// The task is this annotator's for a time. While they work the time is renewed; the page shows what is left.
+import { post, Refused } from "./sending.js";
+
+const AT_MOST_EVERY = 30_000;
+const WARN_AT = 120;
+
+export class Lease {
+  #renewedAt = 0;
+  #timer;
+  #warned = false;
+  #over = false;
+
+  /** `lost(refusal)` when the place went to somebody else or its batch was closed; `warn(sentence)` before and when the time is over. */
+  constructor({ url, lease, until, seconds, clock, lost, warn }) {
+    Object.assign(this, { url, lease, until: new Date(until), seconds, clock, lost, warn });
+    this.#timer = setInterval(() => this.#tick(), 1000);
+    this.#tick();
+  }
+
+  get left() {
+    return Math.floor((this.until - Date.now()) / 1000);
+  }
+
+  /** Somebody is working: renew once half of the time is gone. */
+  async active() {
+    const now = Date.now();
+    if (this.#over || this.left > this.seconds / 2 || now - this.#renewedAt < Math.min(AT_MOST_EVERY, this.seconds * 100)) return;
+    this.#renewedAt = now;
+    try {
+      const { leased_until } = await post(this.url, { lease: this.lease });
+      this.until = new Date(leased_until);
+      this.#warned = false;
+      this.#tick();
+    } catch (error) {
+      if (error instanceof Refused && ["lease_lost", "closed"].includes(error.code) && !this.#over) this.lost(error);
+    }
+  }
+
+  end() {
+    this.#over = true;
+    clearInterval(this.#timer);
+  }
+
+  #tick() {
+    const left = this.left;
+    if (left <= 0) this.clock.textContent = "time is over";
+    else if (left < WARN_AT) this.clock.textContent = `${left} s left`;
+    else this.clock.textContent = `${Math.round(left / 60)} min left`;
+    this.clock.toggleAttribute("data-late", left < WARN_AT);
+    if (left < Math.min(WARN_AT, this.seconds / 4) && !this.#warned) {
+      this.#warned = true;
+      this.warn("The time for this task is nearly over. Go on working to keep it.");
+    }
+  }
+}

@@ -1,0 +1,25 @@
+// The form of a round while it is filled in: how much work it asks of people, and who compares.
+const line = document.querySelector("[data-effort]");
+
+function say() {
+  const number = (name) => document.getElementById(`id_${name}`).valueAsNumber;
+  const prompts = Number(line.dataset.effort);
+  const tasks = Math.min(number("tasks") || prompts, prompts);
+  const people = number("overlap");
+  const rankings = tasks * people;
+  const responses = number("responses_per_task");
+  line.textContent = rankings && responses
+    ? `${tasks} tasks × ${people} ${people === 1 ? "person" : "people"}: ${rankings.toLocaleString("en")} rankings of ${responses} responses each.`
+    : "";
+}
+
+for (const name of ["tasks", "overlap", "responses_per_task"]) document.getElementById(`id_${name}`).addEventListener("input", say);
+say();
+
+const judge = document.getElementById("id_judge");
+if (judge) {
+  const oracle = document.getElementById("id_oracle").closest(".field");
+  const show = () => (oracle.hidden = judge.value !== "oracle");
+  judge.addEventListener("change", show);
+  show();
+}

@@ -1,0 +1,89 @@
+"""Figures that people compare, drawn: intervals of shares, and shares as percentages."""
+
+from __future__ import annotations
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from alignment.models import Scorecard
+from alignment.scorecards import WinRate
+from training.models import Run
+
+register = template.Library()
+WIDTH, EDGE = 160, 7  # of the line, and of the room beside it for half a dot
+KINDS = {
+    Run.Kind.SAMPLE: "Sampling",
+    Run.Kind.SFT: "Instruction tuning",
+    Run.Kind.REWARD: "Reward model training",
+    Run.Kind.DPO: "DPO training",
+    Run.Kind.PPO: "PPO training",
+    Run.Kind.EVALUATE: "Evaluation",
+}
+
+
+@register.filter
+def titled(run: Run) -> str:
+    """A run's name for people: what it does, and the beginning of its id."""
+    return f"{KINDS[Run.Kind(run.kind)]} {str(run.pk)[:8]}"
+
+
+@register.filter
+def took(run: Run) -> str:
+    """How long an ended run went on; a dash if it never began."""
+    if run.started_at is None or run.ended_at is None:
+        return "–"
+    seconds = round((run.ended_at - run.started_at).total_seconds())
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 90:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+NOT_MEASURED = "not measured"
+
+
+@register.filter
+def percent(share: float | None, digits: int = 0) -> str:
+    """A share from 0 to 1 as a percentage; a dash for None."""
+    return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
+@register.simple_tag
+def win_rate(measured: Scorecard | WinRate | str | None, label: str = "Win rate") -> SafeString:
+    """A win rate with its 95% interval, drawn on a line whose middle is one half, the tie.
+
+    ``measured`` is empty where a template found no scorecard.
+    """
+    if not measured or isinstance(measured, str):
+        return format_html('<span class="muted">{}</span>', NOT_MEASURED)
+    low, value, high = measured.win_rate_low, measured.win_rate, measured.win_rate_high
+    if low is None or value is None or high is None:
+        return format_html('<span class="muted">{}</span>', NOT_MEASURED)
+    left, middle, right = (round(EDGE + WIDTH * part, 1) for part in (low, value, high))
+    tone = "good" if low > 0.5 else "danger" if high < 0.5 else "even"
+    words = f"{label} {percent(value)}, 95% interval {percent(low)} to {percent(high)}".strip()
+    return format_html(
+        '<span class="interval interval--{tone}">'
+        '<svg viewBox="0 0 {whole} 20" role="img" aria-label="{words}">'
+        '<line class="interval__axis" x1="{edge}" y1="10" x2="{end}" y2="10"/>'
+        '<line class="interval__half" x1="{half}" y1="1" x2="{half}" y2="19"/>'
+        '<rect class="interval__range" x="{left}" y="6" width="{span}" height="8" rx="4"/>'
+        '<circle class="interval__value" cx="{middle}" cy="10" r="5"/></svg>'
+        '<span class="nowrap" aria-hidden="true"><strong>{value}</strong> '
+        '<span class="muted">{low}–{high}</span></span></span>',
+        tone=tone,
+        whole=WIDTH + 2 * EDGE,
+        edge=EDGE,
+        end=EDGE + WIDTH,
+        words=words,
+        half=EDGE + WIDTH / 2,
+        left=left,
+        span=max(2, round(right - left, 1)),
+        middle=middle,
+        value=percent(value),
+        low=f"{100 * low:.0f}",
+        high=percent(high),
+    )

@@ -1,0 +1,37 @@
+"""``{{ text|markdown }}`` and ``{{ text|citing:passages }}``: hostile Markdown as safe HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from frontend import rendering
+
+register = template.Library()
+
+
+@register.filter
+def markdown(text: object) -> SafeString:
+    return rendering.render(str(text or ""))
+
+
+@register.filter
+def citing(text: object, passages: Iterable[Mapping[str, Any]]) -> SafeString:
+    """As ``markdown``, with ``[id]`` linked to the passage of that id."""
+    return rendering.render(str(text or ""), passages=[str(passage.get("id", "")) for passage in passages])
+
+
+@register.filter
+def outward(address: object) -> SafeString:
+    """The address of a passage, as a link that opens apart and tells the other site nothing; without https, as text."""
+    if not str(address).lower().startswith("https://"):
+        return format_html("{}", address)
+    return format_html(
+        '<a href="{0}" target="_blank" rel="noopener noreferrer nofollow">{0}'
+        '<span class="visually-hidden"> (opens in a new tab)</span></a>',
+        address,
+    )

@@ -1,0 +1,92 @@
+"""Batches: what is being ranked, how far it is, and releasing more."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.db.models import Count, Q
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST
+
+from alignment.scorecards import source_win_rates
+from annotation.batching import batch_progress, close_batch, compose_batch, pause_batch, reopen_batch
+from annotation.models import Assignment, Batch, Skip
+from annotation.quality import annotator_figures, batch_agreement
+from annotation.refusals import Refusal
+from annotation.retiring import prompts_in_use
+from frontend.access import ProjectRequest, Role, project_page
+from frontend.forms import refuse
+from frontend.forms_alignment import BatchForm
+
+CHANGES = {"pause": pause_batch, "reopen": reopen_batch, "close": close_batch}
+
+
+@project_page(Role.REVIEWER)
+def batches(request: ProjectRequest) -> HttpResponse:
+    submitted = Q(tasks__assignments__state=Assignment.State.SUBMITTED)
+    found = request.project.batches.annotate(
+        place_count=Count("tasks__assignments"), submitted_count=Count("tasks__assignments", filter=submitted)
+    ).order_by("-pk")
+    return render(request, "batches/list.html", {"batches": found})
+
+
+@project_page(Role.MANAGER)
+def new_batch(request: ProjectRequest) -> HttpResponse:
+    form = BatchForm(request.POST or None, project=request.project)
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        try:
+            report = compose_batch(
+                project=request.project,
+                name=given["name"],
+                prompts=prompts_in_use(request.project)
+                .filter(responses__source__in=given["sources"])
+                .distinct(),
+                sources=list(given["sources"]),
+                responses_per_task=given["responses_per_task"],
+                overlap=given["overlap"],
+                priority=given["priority"],
+            )
+        except Refusal as refusal:
+            refuse(form, refusal)
+        else:
+            left_out = "".join(f" {count} left out: {reason}." for reason, count in report.left_out.items())
+            messages.success(request, f"{report.tasks:,} tasks released.{left_out}")
+            return redirect("batch", request.project.slug, report.batch.pk)
+    return render(request, "batches/new.html", {"form": form}, status=422 if form.errors else 200)
+
+
+@project_page(Role.REVIEWER)
+def batch(request: ProjectRequest, batch_id: int) -> HttpResponse:
+    shown = _batch(request, batch_id)
+    context = {
+        "batch": shown,
+        "tasks": shown.tasks.count(),
+        "progress": batch_progress(shown),
+        "agreement": batch_agreement(shown),
+        "win_rates": source_win_rates(shown),
+        "annotators": annotator_figures(shown),
+        "skips": Skip.objects.filter(task__batch=shown)
+        .select_related("annotator", "task__prompt")
+        .order_by("-pk"),
+        "datasets": shown.datasets.all(),
+    }
+    return render(request, "batches/batch.html", context)
+
+
+@require_POST
+@project_page(Role.MANAGER)
+def change_batch(request: ProjectRequest, batch_id: int, change: str) -> HttpResponse:
+    shown = _batch(request, batch_id)
+    try:
+        CHANGES[change](shown)
+    except Refusal as refusal:
+        messages.error(request, refusal.sentence)
+    else:
+        said = {"pause": "paused", "reopen": "open again", "close": "closed"}[change]
+        messages.success(request, f"{shown.name} is {said}.")
+    return redirect("batch", request.project.slug, shown.pk)
+
+
+def _batch(request: ProjectRequest, batch_id: int) -> Batch:
+    return get_object_or_404(request.project.batches.select_related("round", "evaluated_round"), pk=batch_id)

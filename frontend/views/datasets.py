@@ -1,0 +1,121 @@
+"""Datasets: building one, its card, a look inside, and its files."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+
+from alignment.api_files import send_file
+from alignment.datasets import SPLITS, build_dataset, preview
+from alignment.exporting import FORMATS, SHAPES, export
+from alignment.models import Dataset
+from annotation.refusals import Refusal
+from frontend.access import ProjectRequest, Role, project_page
+from frontend.forms import refuse
+from frontend.forms_alignment import DatasetForm
+from training.engine.records import Ranking
+
+A_LOOK = 5
+
+
+@project_page(Role.REVIEWER)
+def datasets(request: ProjectRequest) -> HttpResponse:
+    context = {
+        "datasets": request.project.datasets.select_related("created_by"),
+        "can_build": request.project.batches.filter(tasks__rankings__isnull=False).exists(),
+    }
+    return render(request, "datasets/list.html", context)
+
+
+@project_page(Role.MANAGER)
+def new_dataset(request: ProjectRequest) -> HttpResponse:
+    form = DatasetForm(request.POST or None, project=request.project)
+    if request.method == "POST" and form.is_valid():
+        try:
+            dataset = build_dataset(
+                project=request.project,
+                batches=form.cleaned_data["batches"],
+                settings=form.settings(),
+                created_by=request.user,
+            )
+        except Refusal as refusal:
+            refuse(form, refusal)
+        else:
+            messages.success(request, f"Frozen as version {dataset.version}.")
+            return redirect("dataset", request.project.slug, dataset.version)
+    return render(request, "datasets/new.html", {"form": form}, status=422 if form.errors else 200)
+
+
+@project_page(Role.REVIEWER)
+def dataset(request: ProjectRequest, version: int) -> HttpResponse:
+    shown = _dataset(request, version)
+    split = request.GET.get("split", SPLITS[0])
+    if split not in SPLITS:
+        split = SPLITS[0]
+    size = shown.train_rankings if split == SPLITS[0] else shown.held_out_rankings
+    asked = request.GET.get("from") or "0"
+    offset, problem, records = 0, "", []
+    if asked.isascii() and asked.isdecimal() and len(asked) < 10 and (int(asked) < size or asked == "0"):
+        offset = int(asked)
+    else:
+        problem = f"This split has no tasks from {asked:.40} on: it has {size:,}. Here are the first."
+    try:
+        records = preview(shown, split=split, offset=offset, limit=A_LOOK)
+    except Refusal as refusal:
+        problem = refusal.sentence
+    context = {
+        "dataset": shown,
+        "title": f"Dataset version {shown.version}",
+        "card": shown.card,
+        "problem": problem,
+        "split": split,
+        "splits": SPLITS,
+        "shapes": SHAPES,
+        "formats": FORMATS,
+        "records": [_by_tier(record, offset + place) for place, record in enumerate(records, 1)],
+        "before": offset - A_LOOK if offset >= A_LOOK else None,
+        "after": offset + A_LOOK if offset + A_LOOK < size else None,
+        "size": size,
+        "models": shown.model_versions.all(),
+        "address": request.build_absolute_uri("/").rstrip("/"),
+    }
+    return render(request, "datasets/dataset.html", context)
+
+
+@project_page(Role.REVIEWER)
+def download(request: ProjectRequest, version: int) -> HttpResponseBase:
+    shown = _dataset(request, version)
+    try:
+        file = export(
+            shown,
+            shape=request.GET.get("shape", "pairs"),
+            split=request.GET.get("split", SPLITS[0]),
+            format=request.GET.get("format", "jsonl"),
+        )
+    except Refusal as refusal:
+        messages.error(request, refusal.sentence)
+        return redirect("dataset", request.project.slug, shown.version)
+    return send_file(
+        request, file.path, name=file.filename, content_type=file.content_type, sha256=file.sha256
+    )
+
+
+def _dataset(request: ProjectRequest, version: int) -> Dataset:
+    return get_object_or_404(request.project.datasets, version=version)
+
+
+def _by_tier(record: Ranking, number: int) -> dict[str, object]:
+    """A ranking record as the page shows it: responses in the order of the consensus, those unranked last."""
+    rows = [
+        {"place": place, "text": record.responses[index], "score": record.scores[index]}
+        for place, tier in enumerate(record.tiers, 1)
+        for index in tier
+    ]
+    ranked = {index for tier in record.tiers for index in tier}
+    rows += [
+        {"place": None, "text": text, "score": None}
+        for index, text in enumerate(record.responses)
+        if index not in ranked
+    ]
+    return {"number": number, "prompt": record.prompt, "rows": rows}

@@ -1,0 +1,65 @@
+"""Who is in a project, and as what."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST
+
+from annotation import projects
+from annotation.models import User
+from annotation.refusals import Refusal
+from frontend.access import ProjectRequest, Role, project_page
+from frontend.forms import AddMemberForm, RoleForm, refuse
+
+
+@project_page(Role.MANAGER)
+def members(request: ProjectRequest) -> HttpResponse:
+    form = AddMemberForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        user, role = form.cleaned_data["username"], form.cleaned_data["role"]
+        try:
+            projects.add_member(project=request.project, user=user, role=role)
+        except Refusal as refusal:
+            refuse(form, refusal)
+        else:
+            messages.success(request, f"{user} is in the project as {role}.")
+            return redirect("members", request.project.slug)
+    context = {
+        "form": form,
+        "members": request.project.memberships.select_related("user").order_by("-role", "user__username"),
+        "roles": Role.choices,
+    }
+    return render(request, "project/members.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+@project_page(Role.MANAGER)
+def change_role(request: ProjectRequest, user_id: int) -> HttpResponse:
+    user = get_object_or_404(User, pk=user_id, memberships__project=request.project)
+    form = RoleForm(request.POST)
+    if form.is_valid():
+        try:
+            projects.add_member(project=request.project, user=user, role=form.cleaned_data["role"])
+            messages.success(request, f"{user} is now {form.cleaned_data['role']}.")
+        except Refusal as refusal:
+            messages.error(request, refusal.sentence)
+    else:
+        messages.error(request, "There is no such role. Nothing was changed.")
+    return redirect("members", request.project.slug)
+
+
+@require_POST
+@project_page(Role.MANAGER)
+def remove(request: ProjectRequest, user_id: int) -> HttpResponse:
+    user = get_object_or_404(User, pk=user_id, memberships__project=request.project)
+    try:
+        projects.remove_member(project=request.project, user=user)
+        messages.success(request, f"{user} is no longer in the project. What they ranked stays.")
+    except Refusal as refusal:
+        messages.error(request, refusal.sentence)
+    return redirect(
+        "home" if user == request.user else "members",
+        *([] if user == request.user else [request.project.slug]),
+    )

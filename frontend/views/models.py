@@ -1,0 +1,54 @@
+"""Model versions: what the project trained, from what, on what, and how good it is."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+
+from alignment.model_versions import current_version, lineage, register_base
+from annotation.refusals import Refusal
+from frontend.access import ProjectRequest, Role, project_page
+from frontend.forms import refuse
+from frontend.forms_alignment import BaseModelForm
+
+
+@project_page(Role.REVIEWER)
+def model_versions(request: ProjectRequest) -> HttpResponse:
+    found = request.project.model_versions.select_related("parent", "run", "dataset", "made_in__scorecard")
+    context = {"versions": found, "current": current_version(request.project)}
+    return render(request, "models/list.html", context)
+
+
+@project_page(Role.MANAGER)
+def new_base_model(request: ProjectRequest) -> HttpResponse:
+    form = BaseModelForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            version = register_base(
+                project=request.project,
+                may_name_folders=request.user.is_superuser,
+                **form.cleaned_data,
+            )
+        except Refusal as refusal:
+            refuse(form, refusal)
+        else:
+            messages.success(request, f"{version.name} is there.")
+            return redirect("model_version", request.project.slug, version.pk)
+    return render(request, "models/new.html", {"form": form}, status=422 if form.errors else 200)
+
+
+@project_page(Role.REVIEWER)
+def model_version(request: ProjectRequest, version_id: int) -> HttpResponse:
+    version = get_object_or_404(
+        request.project.model_versions.select_related("parent", "run", "dataset"), pk=version_id
+    )
+    context = {
+        "version": version,
+        "line": list(reversed(lineage(version))),
+        "children": version.children.all(),
+        "scorecards": version.scorecards.select_related("against", "round"),
+        "sources": version.model_sources.select_related("source"),
+        "is_current": current_version(request.project) == version,
+    }
+    return render(request, "models/version.html", context)

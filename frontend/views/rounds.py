@@ -1,0 +1,163 @@
+"""Rounds: the list, starting one, watching it, deciding on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
+from django.views.decorators.http import require_POST
+
+from alignment import rounds as activity
+from alignment.models import Round
+from alignment.scorecards import source_win_rates
+from annotation.batching import batch_progress
+from annotation.refusals import Refusal
+from frontend.access import ProjectRequest, Role, project_page
+from frontend.forms import refuse
+from frontend.forms_round import RoundForm
+
+State = Round.State
+STAGES = (
+    (State.SAMPLING, "Sample"),
+    (State.ANNOTATING, "Annotate"),
+    (State.BUILDING, "Build dataset"),
+    (State.TRAINING, "Train"),
+    (State.EVALUATING, "Evaluate"),
+    (State.JUDGING, "Compare"),
+    (State.DECIDING, "Decide"),
+)
+SAYS = {
+    State.SAMPLING: "Each source is drawing its share of the responses. Ranking opens by itself when they are there.",
+    State.ANNOTATING: "People are ranking. The round goes on when every place is ranked, or when you close the batch.",
+    State.BUILDING: "The consensus of the rankings is being frozen into a dataset.",
+    State.TRAINING: "A new model version is learning from the dataset.",
+    State.EVALUATING: "The new model and the one it was made of are answering the held-out prompts.",
+    State.JUDGING: "People are comparing the two models' answers to the held-out prompts, blind.",
+    State.DECIDING: "The new model is measured. Promote it, and the next round starts from it; or reject it.",
+}
+ACTIONS = {
+    "close-annotation": (
+        activity.close_annotation,
+        "The batch is closed; the round goes on with what is ranked.",
+    ),
+    "retry": (activity.retry_round, "Trying again."),
+    "cancel": (activity.cancel_round, "The round is cancelled. What it made stays."),
+    "promote": (activity.promote, "Promoted: the next round starts from it."),
+    "reject": (activity.reject, "Rejected: the next round starts from where this one did."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of a round as the page draws it: ``standing`` is done, now, failed or empty."""
+
+    label: str
+    standing: str
+
+
+@project_page(Role.REVIEWER)
+def rounds(request: ProjectRequest) -> HttpResponse:
+    found = request.project.rounds.select_related("scorecard", "candidate", "start_from")
+    latest = found.first()
+    context = {"rounds": found, "may_start": latest is None or latest.state in Round.ENDED}
+    return render(request, "rounds/list.html", context)
+
+
+@project_page(Role.MANAGER)
+def new_round(request: ProjectRequest) -> HttpResponse:
+    form = RoundForm(request.POST or None, project=request.project, user=request.user)
+    if request.method == "POST" and form.is_valid():
+        try:
+            started = activity.start_round(
+                project=request.project, created_by=request.user, **form.arguments()
+            )
+        except Refusal as refusal:
+            refuse(form, refusal)
+        else:
+            messages.success(request, f"Round {started.number} is under way.")
+            return redirect("round", request.project.slug, started.number)
+    context = {"form": form, "prompts": request.project.prompts.count()}
+    return render(request, "rounds/new.html", context, status=422 if form.errors else 200)
+
+
+@project_page(Role.REVIEWER)
+def round(request: ProjectRequest, number: int) -> HttpResponse:
+    shown = _round(request, number)
+    context = _live(shown) | {
+        "stages": stages(shown),
+        "settings": shown.settings,
+        "sources": shown.sources.all(),
+        "win_rates": source_win_rates(shown.batch) if shown.batch and shown.sources.count() > 1 else [],
+        "card": getattr(shown, "scorecard", None),
+    }
+    return render(request, "rounds/round.html", context)
+
+
+@project_page(Role.REVIEWER)
+def round_live(request: ProjectRequest, number: int) -> HttpResponse:
+    """The parts of the page that move; a round that came into another state has the whole page drawn anew."""
+    shown = _round(request, number)
+    if request.GET.get("state") != shown.state:
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    context = _live(shown) | {"apart": True}
+    parts = [render_to_string(f"rounds/{part}.html", context, request) for part in ("live", "runs")]
+    return HttpResponse("".join(parts))
+
+
+@require_POST
+@project_page(Role.MANAGER)
+def change_round(request: ProjectRequest, number: int, action: str) -> HttpResponse:
+    shown = _round(request, number)
+    do, said = ACTIONS[action]
+    try:
+        do(round=shown, by=request.user)
+    except Refusal as refusal:
+        messages.error(request, refusal.sentence)
+    else:
+        messages.success(request, said)
+    return redirect("round", request.project.slug, shown.number)
+
+
+def stages(shown: Round) -> list[Stage]:
+    """The way of the round, and how far along it is."""
+    way = [
+        (state, label)
+        for state, label in STAGES
+        if state != State.JUDGING or shown.judge == Round.Judge.PEOPLE
+    ]
+    states = [state for state, _ in way]
+    at = State(shown.failed_in) if shown.state == State.FAILED else State(shown.state)
+    if at in (State.PROMOTED, State.REJECTED):
+        reached = len(way)
+    else:
+        reached = states.index(at) if at in states else -1
+    standing = {reached: "failed" if shown.state == State.FAILED else "now"}
+    return [
+        Stage(label, "done" if place < reached else standing.get(place, ""))
+        for place, (_, label) in enumerate(way)
+    ]
+
+
+def _live(shown: Round) -> dict[str, Any]:
+    batch = {State.ANNOTATING: shown.batch, State.JUDGING: shown.evaluation_batch}.get(State(shown.state))
+    step = shown.failed_in or shown.state
+    return {
+        "round": shown,
+        "says": SAYS.get(State(shown.state), ""),
+        "ended": shown.state in Round.ENDED or shown.state == State.FAILED,
+        "awaited": batch,
+        "progress": batch_progress(batch) if batch is not None else None,
+        "runs": shown.round_runs.select_related("run", "source"),
+        "step_runs": shown.round_runs.filter(step=step).select_related("run", "source"),
+    }
+
+
+def _round(request: ProjectRequest, number: int) -> Round:
+    found = request.project.rounds.select_related(
+        "start_from", "candidate", "batch", "evaluation_batch", "dataset", "scorecard", "created_by"
+    )
+    return get_object_or_404(found, number=number)

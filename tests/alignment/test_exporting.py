@@ -1,0 +1,145 @@
+"""Exports: what training tools take unchanged, written once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets as hf
+import pytest
+
+from alignment import exporting
+from alignment.datasets import build_dataset, dataset_folder
+from alignment.exporting import FORMATS, SHAPES, export
+from alignment.models import Dataset, Round
+from alignment.rounds import start_round
+from annotation.models import Project, Source
+from annotation.refusals import Refusal
+from tests.alignment.conftest import bring_to
+from tests.annotation.parallel import all_at_once
+from training.engine.records import Ranking, read_rankings
+
+pytestmark = pytest.mark.django_db
+COLUMNS = {
+    "rankings": {"prompt", "context", "responses", "tiers", "scores", "weight", "meta"},
+    "pairs": {"prompt", "chosen", "rejected", "probability", "margin", "weight"},
+    "unpaired": {"prompt", "completion", "label", "weight"},
+    "sft": {"messages", "weight"},
+}
+
+
+@pytest.fixture
+def dataset(project: Project, source: Source) -> Dataset:
+    round = start_round(project=project, tasks=12, overlap=2, responses_per_task=3)
+    return bring_to(round, Round.State.TRAINING).dataset
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("split", ["train", "held_out"])
+def test_datasets_loads_every_shape_in_both_formats(
+    dataset: Dataset, shape: str, format: str, split: str, tmp_path: Path
+) -> None:
+    made = export(dataset, shape=shape, split=split, format=format)
+    loader = {"jsonl": "json", "parquet": "parquet"}[format]
+    rows = hf.load_dataset(
+        loader, data_files=str(made.path), split="train", cache_dir=str(tmp_path / "cache")
+    )
+    assert set(rows.column_names) == COLUMNS[shape] and len(rows) > 0
+    assert made.filename == f"kind-replies-v1-{split}-{shape}.{format}"
+
+
+def test_both_formats_say_the_same(dataset: Dataset, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    lines = [json.loads(line) for line in export(dataset, shape="pairs").path.read_text().splitlines()]
+    assert pq.read_table(export(dataset, shape="pairs", format="parquet").path).to_pylist() == lines
+
+
+def test_an_export_is_written_once_and_its_hash_is_its_bytes(dataset: Dataset) -> None:
+    first = export(dataset, shape="pairs")
+    written = first.path.stat().st_mtime_ns
+    assert hashlib.sha256(first.path.read_bytes()).hexdigest() == first.sha256
+    assert export(dataset, shape="pairs") == first and first.path.stat().st_mtime_ns == written
+    content = first.path.read_bytes()
+    first.path.unlink()
+    assert export(dataset, shape="pairs").path.read_bytes() == content
+    assert not [file for file in first.path.parent.iterdir() if file.name.startswith(".")]
+
+
+@pytest.mark.parametrize("shape", ["rankings", "pairs"])
+@pytest.mark.parametrize("format", FORMATS)
+def test_many_first_downloads_at_once_give_one_file_and_its_hash(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch, shape: str, format: str
+) -> None:
+    """Threads of one web process, or processes of one number in two containers."""
+    assert dataset.project.slug  # read here: a test's connection is this thread's alone
+    everyone_reads = threading.Barrier(12)
+
+    def read_together(path: Path) -> Iterator[Ranking]:
+        for number, ranking in enumerate(read_rankings(path)):
+            if number == 1:
+                everyone_reads.wait(30)
+            yield ranking
+
+    monkeypatch.setattr(exporting, "read_rankings", read_together)
+    made = all_at_once([lambda: export(dataset, shape=shape, format=format)] * 12)
+    assert len(set(made)) == 1
+    assert hashlib.sha256(made[0].path.read_bytes()).hexdigest() == made[0].sha256
+    assert len(list(made[0].path.parent.iterdir())) == 2  # the file and its hash
+
+
+def test_pairs_can_be_fewer(dataset: Dataset) -> None:
+    number = {
+        which: len(export(dataset, shape="pairs", which=which).path.read_text().splitlines())
+        for which in ("all", "adjacent", "best_worst")
+    }
+    assert number["best_worst"] < number["adjacent"] < number["all"]
+
+
+def test_exports_leave_the_dataset_itself_alone(dataset: Dataset, project: Project) -> None:
+    before = {file.name: file.read_bytes() for file in dataset_folder(dataset).glob("*.*")}
+    for shape in SHAPES:
+        export(dataset, shape=shape)
+    assert {file.name: file.read_bytes() for file in dataset_folder(dataset).glob("*.*")} == before
+    assert build_dataset(project=project, batches=dataset.batches.all()) == dataset
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"shape": "round"}, {"split": "test"}, {"format": "csv"}, {"which": "worst"}]
+)
+def test_what_there_is_not_is_refused_by_name(dataset: Dataset, wrong: dict[str, Any]) -> None:
+    with pytest.raises(Refusal) as refused:
+        export(dataset, **wrong)
+    assert refused.value.field == next(iter(wrong))
+
+
+def test_trls_own_trainer_takes_the_pairs_unchanged(dataset: Dataset, tmp_path: Path) -> None:
+    from trl import DPOConfig, DPOTrainer
+
+    from tests.training.engine.conftest import make_tiny_model
+
+    model = make_tiny_model(tmp_path / "tiny", seed=0)
+    rows = hf.load_dataset(
+        "json",
+        data_files=str(export(dataset, shape="pairs").path),
+        split="train",
+        cache_dir=str(tmp_path / "cache"),
+    )
+    trainer = DPOTrainer(
+        model=str(model),
+        args=DPOConfig(
+            output_dir=str(tmp_path / "out"),
+            max_steps=1,
+            use_cpu=True,
+            report_to="none",
+            disable_tqdm=True,
+            bf16=False,
+        ),
+        train_dataset=rows,
+    )
+    assert trainer.train().global_step == 1

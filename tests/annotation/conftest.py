@@ -1,0 +1,109 @@
+"""A project with people, prompts and responses from two sources."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from annotation.assigning import next_assignment
+from annotation.batching import compose_batch
+from annotation.importing import import_prompts
+from annotation.models import Assignment, Batch, Project, Ranking, Response, Source, User
+from annotation.projects import add_member, create_project, create_user
+from annotation.submitting import submit
+
+People = Callable[[int], list[User]]
+Compose = Callable[..., Batch]
+
+ORDER = [[2], [0], [1], [3]]
+
+
+@pytest.fixture
+def manager(db: None) -> User:
+    return create_user(username="manager")
+
+
+@pytest.fixture
+def project(manager: User) -> Project:
+    return create_project(name="Answers", created_by=manager)
+
+
+@pytest.fixture
+def people(project: Project) -> People:
+    """Makes annotators of the project."""
+
+    def make(count: int) -> list[User]:
+        users = [create_user(username=f"annotator-{uuid.uuid4().hex[:8]}") for _ in range(count)]
+        for user in users:
+            add_member(project=project, user=user, role="annotator")
+        return users
+
+    return make
+
+
+@pytest.fixture
+def sources(project: Project) -> list[Source]:
+    return [
+        Source.objects.create(project=project, name=name, kind=Source.Kind.IMPORT)
+        for name in ("zebrafinch-old", "zebrafinch-new")
+    ]
+
+
+@pytest.fixture
+def compose(project: Project, sources: list[Source]) -> Compose:
+    """Makes a batch of new prompts, each with two different responses from each of two sources."""
+
+    def make(tasks: int = 1, *, overlap: int = 1, responses_per_task: int = 4, priority: int = 0) -> Batch:
+        name = uuid.uuid4().hex
+        import_prompts(
+            project=project,
+            rows=[(n, {"prompt": f"{name}, question {n}?", "key": name}) for n in range(tasks)],
+        )
+        prompts = project.prompts.filter(key=name)
+        Response.objects.bulk_create(
+            Response(
+                prompt=prompt, source=source, drawn_by=uuid.uuid4(), index=index, text=f"{letter}{index}"
+            )
+            for prompt in prompts
+            for source, letter in zip(sources, "pq", strict=True)
+            for index in range(2)
+        )
+        return compose_batch(
+            project=project,
+            name=name,
+            prompts=prompts,
+            sources=sources,
+            responses_per_task=responses_per_task,
+            overlap=overlap,
+            priority=priority,
+        ).batch
+
+    return make
+
+
+def take(annotator: User, project: Project) -> Assignment:
+    """The annotator's next place, which there must be."""
+    place = next_assignment(annotator=annotator, project=project)
+    assert place is not None
+    return place
+
+
+def answer(place: Assignment, tiers: list[list[int]] | None = None) -> Ranking:
+    """Submit a ranking of a leased place."""
+    assert place.annotator is not None and place.lease is not None
+    return submit(
+        annotator=place.annotator,
+        assignment_id=place.pk,
+        lease=place.lease,
+        key=uuid.uuid4(),
+        tiers=tiers or ORDER,
+    )
+
+
+def run_out(place: Assignment) -> None:
+    """Let the time of a lease pass."""
+    Assignment.objects.filter(pk=place.pk).update(leased_until=timezone.now() - timedelta(seconds=1))

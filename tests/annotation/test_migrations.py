@@ -1,0 +1,36 @@
+"""Migrations keep what is there."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.state import StateApps
+
+
+@pytest.mark.django_db(transaction=True)
+def test_places_made_before_they_knew_their_batch_learn_it() -> None:
+    try:
+        old = migrate("0002_invariants")
+        project = old.get_model("annotation", "Project").objects.create(name="p", slug="p")
+        prompt = old.get_model("annotation", "Prompt").objects.create(
+            project=project, messages=[], digest="0" * 64, split="train"
+        )
+        batch = old.get_model("annotation", "Batch").objects.create(project=project, name="b", overlap=1)
+        task = old.get_model("annotation", "Task").objects.create(
+            batch=batch, prompt=prompt, overlap=1, seed=1
+        )
+        old.get_model("annotation", "Assignment").objects.create(task=task, place=0, overlap=1)
+
+        new = migrate("0003_assignment_batch")
+
+        assert new.get_model("annotation", "Assignment").objects.get().batch_id == batch.pk
+    finally:
+        MigrationExecutor(connection).migrate(MigrationExecutor(connection).loader.graph.leaf_nodes())
+
+
+def migrate(name: str) -> StateApps:
+    """Move the annotation room to a migration; returns the models as they are there."""
+    executor = MigrationExecutor(connection)
+    executor.migrate([("annotation", name)])
+    return MigrationExecutor(connection).loader.project_state([("annotation", name)]).apps

@@ -1,0 +1,126 @@
+"""A dataset's files over HTTP: curl with a token takes them, and so do datasets and TRL."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.api.world import World, make_world
+
+
+def body_of(response: Any) -> bytes:
+    return b"".join(response.streaming_content) if response.streaming else response.content
+
+
+@pytest.mark.parametrize("shape", ["rankings", "pairs", "unpaired", "sft"])
+def test_each_shape_comes_as_jsonl_and_as_parquet_with_the_same_rows(world: World, shape: str) -> None:
+    client = world.client("reviewer")
+    address = f"/api/v1/datasets/{world.dataset.pk}/export?shape={shape}&split=train"
+
+    jsonl = client.get(f"{address}&format=jsonl")
+    parquet = client.get(f"{address}&format=parquet")
+
+    lines = [json.loads(line) for line in body_of(jsonl).splitlines()]
+    assert jsonl["Content-Type"] == "application/jsonl"
+    rows = pq.read_table(pa.BufferReader(body_of(parquet))).to_pylist()
+    assert len(lines) == len(rows) > 0
+    assert set(lines[0]) == set(rows[0])
+
+
+def test_the_etag_is_the_files_hash_and_whoever_has_it_gets_304(world: World) -> None:
+    client = world.client("reviewer")
+    address = f"/api/v1/datasets/{world.dataset.pk}/export?format=parquet"
+    full = client.get(address)
+    content = body_of(full)
+
+    assert full["ETag"] == f'"{hashlib.sha256(content).hexdigest()}"'
+    assert int(full["Content-Length"]) == len(content)
+    assert full["Accept-Ranges"] == "bytes"
+    head = client.head(address)
+    assert head.status_code == 200 and head["Content-Length"] == full["Content-Length"] and not body_of(head)
+    known = client.get(address, HTTP_IF_NONE_MATCH=full["ETag"])
+    assert known.status_code == 304 and not body_of(known)
+    assert client.get(address, HTTP_IF_MATCH='"another"').status_code == 412
+
+
+def test_a_file_is_resumed_by_ranges(world: World) -> None:
+    client = world.client("reviewer")
+    address = f"/api/v1/datasets/{world.dataset.pk}/export"
+    content = body_of(client.get(address))
+    size = len(content)
+
+    for header, part in (
+        ("bytes=0-9", content[:10]),
+        ("bytes=10-", content[10:]),
+        ("bytes=-7", content[-7:]),
+        (f"bytes={size - 1}-{size + 50}", content[-1:]),
+    ):
+        answer = client.get(address, HTTP_RANGE=header)
+        assert answer.status_code == 206, header
+        assert body_of(answer) == part
+        assert int(answer["Content-Length"]) == len(part)
+        assert answer["Content-Range"].endswith(f"/{size}")
+    beyond = client.get(address, HTTP_RANGE=f"bytes={size}-")
+    assert beyond.status_code == 416 and beyond["Content-Range"] == f"bytes */{size}"
+    for ignored in ("bytes=5-2", "bytes=0-1,4-5", "lines=1-2", "bytes=-", "bytes=a-b"):
+        assert client.get(address, HTTP_RANGE=ignored).status_code == 200
+    stale = client.get(address, HTTP_RANGE="bytes=0-9", HTTP_IF_RANGE='"another"')
+    assert stale.status_code == 200, "the file that the first part was of is another one"
+
+
+def test_an_unknown_shape_is_refused_with_the_ones_there_are(world: World) -> None:
+    refused = world.client("reviewer").get(f"/api/v1/datasets/{world.dataset.pk}/export?shape=triples")
+    assert refused.status_code == 400
+    assert refused.json()["errors"][0]["field"] == "shape"
+
+
+def test_the_card_and_a_preview_say_what_is_in_it(world: World) -> None:
+    client = world.client("reviewer")
+    card = client.get(f"/api/v1/datasets/{world.dataset.pk}/card")
+    assert card["Content-Type"].startswith("text/markdown") and body_of(card)
+    preview = client.get(f"/api/v1/datasets/{world.dataset.pk}/preview?limit=1").json()["records"]
+    assert len(preview) == 1 and len(preview[0]["responses"]) == 3
+
+
+LOAD = """
+import json, os, sys
+from datasets import load_dataset
+url, key, cache = sys.argv[1:]
+options = {"http": {"client_kwargs": {"headers": {"Authorization": f"Bearer {key}"}}}}
+sizes = {}
+for kind, format in (("json", "jsonl"), ("parquet", "parquet")):
+    files = f"{url}&format={format}"
+    rows = load_dataset(kind, data_files=files, storage_options=options, split="train", cache_dir=cache)
+    sizes[kind] = [len(rows), sorted(rows.column_names), rows[0]["chosen"][0]["role"]]
+print(json.dumps(sizes))
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_load_dataset_takes_the_address_and_a_token(live_server: Any, tmp_path: Any) -> None:
+    pytest.importorskip("datasets")
+    world = make_world()
+    world.client("reviewer")
+    url = f"{live_server.url}/api/v1/datasets/{world.dataset.pk}/export?shape=pairs&split=train"
+    online = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")}
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", LOAD, url, world.keys["reviewer"], str(tmp_path)],
+        env=online | {"HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+
+    assert loaded.returncode == 0, loaded.stderr
+    sizes = json.loads(loaded.stdout.splitlines()[-1])
+    assert sizes["json"] == sizes["parquet"]
+    count, columns, role = sizes["json"]
+    assert count > 0 and {"prompt", "chosen", "rejected"} <= set(columns) and role == "assistant"

@@ -1,0 +1,133 @@
+"""Whatever goes wrong, the answer is a problem document that says what, where and what to do."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import IntegrityError, OperationalError
+from rest_framework.test import APIClient
+
+from annotation.models import Prompt
+from tests.api.world import World
+
+pytestmark = pytest.mark.django_db
+
+
+def problem(response: Any, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.content
+    assert response["Content-Type"] == "application/problem+json"
+    body = json.loads(response.content)
+    assert body["status"] == status and body["type"].startswith("urn:rankloop:problem:")
+    assert body["title"] and body["detail"]
+    return body
+
+
+def test_an_unknown_address_under_api_is_a_problem_and_no_page() -> None:
+    for address in ("/api/v1/nothing", "/api/v1/nothing/at/all/", "/api/v2/projects", "/api/"):
+        for method in ("get", "post", "delete"):
+            problem(getattr(APIClient(), method)(address), 404)
+
+
+def test_a_page_beyond_the_last_is_told_from_a_thing_that_is_not_there(world: World) -> None:
+    told = problem(world.client("admin").get("/api/v1/projects?page=999999"), 404)
+    assert told["detail"].startswith("There is no page '999999' of this list.")
+    assert "member" not in told["detail"]
+
+
+def test_wrong_methods_types_and_json_are_problems(world: World) -> None:
+    client = world.client("admin")
+    refused = client.put("/api/v1/projects", {})
+    problem(refused, 405)
+    assert refused["Allow"] == "GET, HEAD, POST"
+    problem(client.post("/api/v1/projects", "<x/>", content_type="application/xml"), 415)
+    problem(client.get("/api/v1/projects", HTTP_ACCEPT="image/png"), 406)
+    for broken in (
+        "{",
+        '{"name": NaN}',
+        '{"name": "\\u0000"}',
+        '{"name": "\\ud800"}',
+        "[" * 100_000,
+        b"\xff",
+    ):
+        problem(client.post("/api/v1/projects", broken, content_type="application/json"), 400)
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(world: World, settings: Any) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+    problem(world.client("admin").post("/api/v1/projects", {"name": "n" * 200}), 413)
+
+
+def test_every_field_that_is_wrong_is_named(world: World) -> None:
+    messages = [{"role": "user", "content": 5}, {"role": "robot", "content": ""}]
+    wrong = {"messages": messages, "language": 7, "tag": ["misspelt"]}
+    body = problem(world.client("manager").post(f"/api/v1/projects/{world.project.slug}/prompts", wrong), 400)
+    assert {e["field"] for e in body["errors"]} == {
+        "messages.0.content",
+        "messages.1.role",
+        "language",
+        "tag",
+    }
+
+
+def test_a_refusal_names_its_field_and_changes_nothing(world: World) -> None:
+    body = problem(world.client("admin").post("/api/v1/projects", {"name": world.project.name}), 409)
+    assert body["errors"][0]["field"] == "name"
+    body = problem(
+        world.client("manager").post(
+            f"/api/v1/projects/{world.project.slug}/rounds", {"settings": {"training": {"beta": -1}}}
+        ),
+        409,
+    )
+    assert "one round at a time" in body["detail"]
+
+
+def test_every_bad_line_of_a_file_is_told_and_nothing_is_imported(world: World) -> None:
+    before = Prompt.objects.count()
+    lines = b'{"prompt": "Good?"}\n{"prompt": 5}\nnonsense\n'
+    body = problem(
+        world.client("manager").post(
+            f"/api/v1/projects/{world.project.slug}/prompts/import",
+            {"file": SimpleUploadedFile("prompts.jsonl", lines)},
+            format="multipart",
+        ),
+        422,
+    )
+    assert [error["line"] for error in body["errors"]] == [2, 3]
+    assert Prompt.objects.count() == before
+
+
+def test_a_race_that_the_database_settles_is_a_conflict_and_its_absence_is_a_503(world: World) -> None:
+    client = world.client("admin")
+    with patch("annotation.projects.create_project", side_effect=IntegrityError("project_name")):
+        problem(client.post("/api/v1/projects", {"name": "New"}), 409)
+    with patch("annotation.projects.create_project", side_effect=OperationalError("gone")):
+        problem(client.post("/api/v1/projects", {"name": "New"}), 503)
+
+
+def test_a_fault_is_a_problem_without_its_inner_workings(world: World) -> None:
+    client = world.client("admin")
+    client.raise_request_exception = False
+    with patch("annotation.projects.create_project", side_effect=ZeroDivisionError("secret")):
+        body = problem(client.post("/api/v1/projects", {"name": "New"}), 500)
+    assert "secret" not in json.dumps(body)
+
+
+def test_who_asks_too_often_is_told_when_to_come_back(world: World, settings: Any) -> None:
+    settings.RANKLOOP_API_RATES = {**settings.RANKLOOP_API_RATES, "reading": "2/minute"}
+    client = world.client("manager")
+    assert [client.get("/api/v1/me").status_code for _ in range(2)] == [200, 200]
+    refused = client.get("/api/v1/me")
+    problem(refused, 429)
+    assert 0 < int(refused["Retry-After"]) <= 61
+    assert world.client("reviewer").get("/api/v1/me").status_code == 200, "others have counts of their own"
+
+
+@pytest.mark.parametrize(
+    "query", ["page_size=0", "page_size=x", "page_size=501", "ordering=password", "split=all"]
+)
+def test_a_query_that_nobody_understands_is_refused(world: World, query: str) -> None:
+    problem(world.client("manager").get(f"/api/v1/projects/{world.project.slug}/prompts?{query}"), 400)

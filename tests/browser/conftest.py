@@ -1,0 +1,114 @@
+"""A browser in front of a running Rankloop, and pictures of what it shows.
+
+With RANKLOOP_SCREENSHOTS, a folder, ``picture`` keeps every page in both themes at the width of a desk and a phone.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from annotation.models import User
+from tests.browser import chromium
+from tests.frontend.conftest import people, project  # noqa: F401 (fixtures)
+
+# Playwright's own loop runs in this thread; Django would take its queries for ones in a coroutine.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+DESK = {"width": 1440, "height": 900}
+PHONE = {"width": 390, "height": 844}
+
+Visit = Callable[..., Page]
+
+
+# Ends with the last browser test, and Playwright's loop with it: other tests run loops of their own in this thread.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = chromium.launch(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Browser, live_server: object) -> Iterator[Visit]:
+    """Opens an address as a person: ``visit("/", user, touch=True)``. Whatever a page's script throws, or the content
+    security policy blocks, fails the test."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def go(address: str, user: User | None = None, *, touch: bool = False, **options: object) -> Page:
+        device = {"viewport": PHONE, "has_touch": True, "is_mobile": True} if touch else {"viewport": DESK}
+        context = browser.new_context(base_url=live_server.url, **{**device, **options})
+        contexts.append(context)
+        if user is not None:
+            client = Client()
+            client.force_login(user)
+            cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
+            context.add_cookies(
+                [{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": live_server.url}]
+            )
+        page = context.new_page()
+        page.set_default_timeout(15_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda message: (
+                complaints.append(message.text) if "Content Security Policy" in message.text else None
+            ),
+        )
+        page.goto(address)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert not complaints, complaints
+
+
+@pytest.fixture
+def picture() -> Callable[[Page, str], None]:
+    """Keeps pictures of a page, and checks it with axe in each theme."""
+    folder = os.environ.get("RANKLOOP_SCREENSHOTS")
+
+    def take(page: Page, name: str) -> None:
+        before = page.viewport_size
+        for theme in ("light", "dark"):
+            page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+            for width, size in (("desk", DESK), ("phone", PHONE)):
+                page.set_viewport_size(size)
+                page.evaluate(
+                    "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
+                )
+                assert_accessible(page)
+                assert_fits(page)
+                if folder:
+                    Path(folder).mkdir(parents=True, exist_ok=True)
+                    # A window as high as the page: what sticks to its edges stays there in the picture.
+                    height = page.evaluate("document.documentElement.scrollHeight")
+                    page.set_viewport_size({"width": size["width"], "height": max(height, size["height"])})
+                    page.screenshot(path=Path(folder) / f"{name}-{width}-{theme}.png")
+        page.set_viewport_size(before)
+        page.emulate_media(color_scheme=None, reduced_motion=None)
+
+    return take
+
+
+def assert_accessible(page: Page) -> None:
+    """No violation of WCAG 2.2 AA that axe can find."""
+    tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": tags}})
+    assert found.violations_count == 0, found.generate_report()
+
+
+def assert_fits(page: Page) -> None:
+    """Nothing makes the page scroll sideways."""
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    assert wide <= 0, f"{page.url} is {wide} px wider than the window."

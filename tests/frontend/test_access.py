@@ -1,0 +1,152 @@
+"""Every page opens for the roles that it is for, and for nobody else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from annotation.importing import import_prompts
+from annotation.models import Project, User
+
+AsRole = Callable[[str], Client]
+
+# The least role that each page opens for.
+PAGES = {
+    "": "annotator",
+    "rank/": "annotator",
+    "history/": "annotator",
+    "prompts/": "reviewer",
+    "prompts/upload/": "manager",
+    "prompts/template.jsonl": "manager",
+    "prompts/template.csv": "manager",
+    "members/": "manager",
+    "settings/": "manager",
+}
+ROLES = ("annotator", "reviewer", "manager")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_project_page_opens_for_its_roles_alone(page: str, project: Project, as_role: AsRole) -> None:
+    address = f"/projects/{project.slug}/{page}"
+
+    for role in ROLES:
+        expected = 200 if ROLES.index(role) >= ROLES.index(PAGES[page]) else 403
+        assert as_role(role).get(address).status_code == expected, role
+    assert as_role("outsider").get(address).status_code == 404
+    answer = as_role("").get(address)
+    assert (answer.status_code, answer["Location"]) == (302, f"/accounts/login/?next={address}")
+
+
+def test_a_refused_member_is_told_which_role_the_page_needs(project: Project, as_role: AsRole) -> None:
+    page = as_role("annotator").get(f"/projects/{project.slug}/settings/").content.decode()
+
+    assert "This needs the role of manager in Kitchen answers; yours is annotator." in page
+
+
+def test_the_navigation_shows_a_person_only_what_opens_for_them(project: Project, as_role: AsRole) -> None:
+    for role in ROLES:
+        client = as_role(role)
+        home = client.get(f"/projects/{project.slug}/").content.decode()
+        navigation = home[home.index('<nav class="nav"') : home.index("</nav>")]
+        shown = re.findall(r'href="([^"]+)"', navigation)
+        for address in shown:
+            assert client.get(address).status_code == 200, (role, address)
+        assert (f"/projects/{project.slug}/settings/" in shown) == (role == "manager")
+
+
+def test_a_project_of_others_is_not_listed(project: Project, as_role: AsRole) -> None:
+    assert project.name in as_role("annotator").get("/").content.decode()
+    assert project.name not in as_role("outsider").get("/").content.decode()
+
+
+@pytest.mark.parametrize("role", ["annotator", "reviewer", "outsider", ""])
+def test_changes_are_a_managers_alone(
+    role: str, project: Project, as_role: AsRole, people: dict[str, User]
+) -> None:
+    client = as_role(role)
+    user_id = people["annotator"].pk
+    import_prompts(project=project, rows=[(1, {"prompt": "How long should tea steep?"})])
+    prompt = project.prompts.get(messages__0__content="How long should tea steep?")
+
+    for address in (
+        "settings/",
+        "members/",
+        f"members/{user_id}/role/",
+        f"members/{user_id}/remove/",
+        "prompts/upload/",
+        f"prompts/{prompt.pk}/retire/",
+        f"prompts/{prompt.pk}/bring-back/",
+    ):
+        answer = client.post(f"/projects/{project.slug}/{address}", {"name": "Mine", "role": "manager"})
+        assert answer.status_code in (302, 403, 404), address
+        assert answer.get("Location", "/accounts/login/").startswith("/accounts/login/")
+
+    project.refresh_from_db()
+    prompt.refresh_from_db()
+    assert project.name == "Kitchen answers" and prompt.retired_at is None
+    assert dict(project.memberships.values_list("user__username", "role")) == {
+        "annotator": "annotator",
+        "reviewer": "reviewer",
+        "manager": "manager",
+    }
+
+
+def test_a_page_runs_under_a_strict_content_security_policy(project: Project, as_role: AsRole) -> None:
+    answer = as_role("manager").get(f"/projects/{project.slug}/")
+
+    policy = answer["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "script-src 'self'" in policy and "unsafe" not in policy
+    assert " style=" not in answer.content.decode()
+    assert "<script>" not in answer.content.decode()
+
+
+@pytest.mark.parametrize("address", ["/no-such-page/", "/projects/no-such-project/", "/projects/Bad Slug/"])
+def test_an_address_that_is_none_says_so_in_the_pages_look(address: str, as_role: AsRole) -> None:
+    answer = as_role("manager").get(address)
+
+    assert answer.status_code == 404
+    assert "There is nothing here" in answer.content.decode()
+
+
+def test_a_broken_page_says_what_is_kept(
+    project: Project, as_role: AsRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(**_: object) -> None:
+        raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr("frontend.views.projects.next_step", broken)
+    client = as_role("manager")
+    client.raise_request_exception = False
+
+    answer = client.get(f"/projects/{project.slug}/")
+
+    assert answer.status_code == 500
+    assert "What you had saved is kept" in answer.content.decode()
+    assert "disk" not in answer.content.decode()
+
+
+def test_a_form_without_its_token_is_refused_with_a_page(people: dict[str, User]) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(people["manager"])
+
+    answer = client.post("/projects/new/", {"name": "Forged"})
+
+    assert answer.status_code == 403
+    assert "The form was out of date" in answer.content.decode()
+    assert not Project.objects.filter(name="Forged").exists()
+
+
+def test_a_manager_retires_a_prompt_and_brings_it_back(project: Project, as_role: AsRole) -> None:
+    import_prompts(project=project, rows=[(1, {"prompt": "word " * 2000})])
+    prompt = project.prompts.latest("pk")
+    client, address = as_role("manager"), f"/projects/{project.slug}/prompts/{prompt.pk}/"
+
+    shown = client.post(f"{address}retire/", follow=True).content.decode()
+    assert "no new round or batch takes it" in shown and "Bring back" in shown
+    assert ">retired<" in client.get(f"/projects/{project.slug}/prompts/").content.decode()
+    shown = client.post(f"{address}bring-back/", follow=True).content.decode()
+    assert "no new round or batch takes it" not in shown
+    assert "Retire</button>" not in as_role("reviewer").get(address).content.decode()

@@ -1,0 +1,258 @@
+"""The ranking page's promises to annotators, below the browser."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from annotation.assigning import next_assignment
+from annotation.batching import close_batch
+from annotation.models import Assignment, Batch, Project, Ranking, Skip, User
+from frontend.templatetags.markdown import outward
+from tests.frontend.content import fill
+
+AsRole = Callable[[str], Client]
+Compose = Callable[..., Batch]
+
+
+def held(project: Project, people: dict[str, User]) -> Assignment:
+    place = next_assignment(annotator=people["annotator"], project=project)
+    assert place is not None
+    return place
+
+
+def answer_to(place: Assignment, **changes: Any) -> dict[str, Any]:
+    return {
+        "lease": str(place.lease),
+        "key": str(uuid.uuid4()),
+        "tiers": [[place.shown_order[0]], place.shown_order[1:]],
+        "seconds": 12,
+        **changes,
+    }
+
+
+def post(client: Client, url: str, body: Any) -> Any:
+    return client.post(url, json.dumps(body), content_type="application/json")
+
+
+def test_the_page_holds_the_next_task_and_nothing_of_where_responses_came_from(
+    project: Project, as_role: AsRole, compose: Compose
+) -> None:
+    compose()
+
+    page = as_role("annotator").get(f"/projects/{project.slug}/rank/").content.decode()
+
+    assert page.count('data-response="') == 4
+    assert "minutes, <em>exactly</em>." in page
+    assert "zebrafinch" not in page
+    assert 'aria-pressed="true"' not in page
+
+
+def test_an_answer_is_stored_and_brings_the_next_task(
+    project: Project, people: dict[str, User], as_role: AsRole, compose: Compose
+) -> None:
+    compose(2)
+    place = held(project, people)
+
+    response = post(
+        as_role("annotator"),
+        f"/projects/{project.slug}/rank/{place.pk}/submit/",
+        answer_to(place, rationale="The first is right."),
+    )
+
+    assert response.status_code == 200
+    ranking = Ranking.objects.get()
+    assert (ranking.assignment_id, ranking.rationale, ranking.seconds) == (
+        place.pk,
+        "The first is right.",
+        12,
+    )
+    assert ranking.tiers == [[place.shown_order[0]], place.shown_order[1:]]
+    assert "data-workbench" in response.json()["html"]
+    assert f'data-assignment="{place.pk}"' not in response.json()["html"]
+
+
+def test_an_answer_sent_twice_is_one_ranking(
+    project: Project, people: dict[str, User], as_role: AsRole, compose: Compose
+) -> None:
+    compose(2)
+    place = held(project, people)
+    client, url, answer = (
+        as_role("annotator"),
+        f"/projects/{project.slug}/rank/{place.pk}/submit/",
+        answer_to(place),
+    )
+
+    answers = [post(client, url, answer) for _ in range(2)]
+
+    assert [response.status_code for response in answers] == [200, 200]
+    assert answers[0].json()["html"].count("data-workbench") == 1
+    assert Ranking.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"tiers": [[99]]}, 422, "invalid"),
+        ({"tiers": []}, 422, "invalid"),
+        ({"tiers": "best first"}, 422, "invalid"),
+        ({"key": "mine"}, 422, "invalid"),
+        ({"lease": str(uuid.uuid4())}, 409, "lease_lost"),
+        ({"ratings": {"charm": {"0": 1}}}, 422, "invalid"),
+    ],
+)
+def test_an_answer_that_cannot_be_taken_gets_a_sentence_and_changes_nothing(
+    changes: dict[str, Any],
+    status: int,
+    code: str,
+    project: Project,
+    people: dict[str, User],
+    as_role: AsRole,
+    compose: Compose,
+) -> None:
+    compose()
+    place = held(project, people)
+
+    response = post(
+        as_role("annotator"), f"/projects/{project.slug}/rank/{place.pk}/submit/", answer_to(place, **changes)
+    )
+
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert response.json()["sentence"].endswith(".")
+    assert not Ranking.objects.exists()
+
+
+@pytest.mark.parametrize("body", ["", "[1]", "{", "null"])
+def test_a_body_that_is_no_object_is_refused(
+    body: str, project: Project, people: dict[str, User], as_role: AsRole, compose: Compose
+) -> None:
+    compose()
+    place = held(project, people)
+
+    for what in ("submit", "skip", "renew", "give-back"):
+        url = f"/projects/{project.slug}/rank/{place.pk}/{what}/"
+        response = as_role("annotator").post(url, body, content_type="application/json")
+        assert response.status_code == 422, what
+
+
+def test_a_skipped_task_does_not_come_back(
+    project: Project, people: dict[str, User], as_role: AsRole, compose: Compose
+) -> None:
+    compose()
+    place = held(project, people)
+
+    response = post(
+        as_role("annotator"),
+        f"/projects/{project.slug}/rank/{place.pk}/skip/",
+        {"lease": str(place.lease), "reason": "I cannot judge this"},
+    )
+
+    assert "Nothing is left for you right now" in response.json()["html"]
+    assert Skip.objects.get().reason == "I cannot judge this"
+    batch_page = as_role("reviewer").get(f"/projects/{project.slug}/batches/{place.task.batch_id}/")
+    assert "I cannot judge this" in batch_page.text, (
+        "who looks after the batch sees what is passed by, and why"
+    )
+
+
+def test_a_renewed_lease_lasts_longer(
+    project: Project, people: dict[str, User], as_role: AsRole, compose: Compose
+) -> None:
+    compose()
+    place = held(project, people)
+
+    response = post(
+        as_role("annotator"), f"/projects/{project.slug}/rank/{place.pk}/renew/", {"lease": str(place.lease)}
+    )
+
+    before = place.leased_until
+    place.refresh_from_db()
+    assert place.leased_until > before
+    assert response.json()["leased_until"].startswith(place.leased_until.isoformat()[:19])
+
+
+def test_somebody_elses_place_cannot_be_answered_renewed_skipped_or_given_back(
+    project: Project, people: dict[str, User], as_role: AsRole, compose: Compose
+) -> None:
+    compose()
+    place = held(project, people)
+
+    for what in ("submit", "skip", "renew", "give-back"):
+        response = post(
+            as_role("reviewer"), f"/projects/{project.slug}/rank/{place.pk}/{what}/", answer_to(place)
+        )
+        assert (response.status_code, response.json()["code"]) == (409, "lease_lost"), what
+
+    place.refresh_from_db()
+    assert place.state == Assignment.State.LEASED
+    assert not Ranking.objects.exists()
+
+
+def test_a_task_given_back_is_open_for_anybody(
+    project: Project, people: dict[str, User], as_role: AsRole, compose: Compose
+) -> None:
+    compose()
+    place = held(project, people)
+
+    response = post(
+        as_role("annotator"),
+        f"/projects/{project.slug}/rank/{place.pk}/give-back/",
+        {"lease": str(place.lease)},
+    )
+
+    assert response.json() == {"url": f"/projects/{project.slug}/"}
+    assert next_assignment(annotator=people["reviewer"], project=project) == place
+    assert not Skip.objects.exists()
+
+
+@pytest.mark.parametrize("what", ["submit", "skip", "renew", "give-back"])
+def test_a_closed_batch_is_told_apart_from_a_lost_lease(
+    what: str, project: Project, people: dict[str, User], as_role: AsRole, compose: Compose
+) -> None:
+    batch = compose()
+    place = held(project, people)
+    close_batch(batch)
+
+    response = post(
+        as_role("annotator"), f"/projects/{project.slug}/rank/{place.pk}/{what}/", answer_to(place)
+    )
+
+    assert (response.status_code, response.json()["code"]) == (409, "closed")
+
+
+def test_without_an_open_batch_the_page_says_what_to_do(project: Project, as_role: AsRole) -> None:
+    page = as_role("annotator").get(f"/projects/{project.slug}/rank/").content.decode()
+
+    assert "Nothing to rank yet" in page
+    assert "Look again" in page
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (
+            'https://example.org/tea?a=1&b="<i>',
+            '<a href="https://example.org/tea?a=1&amp;b=&quot;&lt;i&gt;" target="_blank" '
+            'rel="noopener noreferrer nofollow">',
+        ),
+        ("http://example.org/tea", "http://example.org/tea"),
+        ("javascript:alert(1)", "javascript:alert(1)"),
+    ],
+)
+def test_only_an_https_address_becomes_a_link(url: str, shown: str) -> None:
+    assert outward(url).startswith(shown)
+
+
+def test_a_passage_says_where_it_is_from(project: Project, people: dict[str, User], as_role: AsRole) -> None:
+    fill(project)
+    first = held(project, people)
+    address = f"/projects/{project.slug}/rank/{first.pk}/skip/"
+
+    page = post(as_role("annotator"), address, {"lease": str(first.lease)}).json()["html"]
+
+    assert 'href="https://example.org/tides/force" target="_blank" rel="noopener noreferrer nofollow"' in page

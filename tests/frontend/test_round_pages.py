@@ -1,0 +1,492 @@
+"""Rounds and runs: who may see and do what, and that the pages say what is so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from alignment import rounds as activity
+from alignment.models import Round, RoundRun, Scorecard
+from alignment.round_states import move
+from annotation.models import Project, Source, User
+from frontend.forms_round import KNOWN, RoundForm
+from frontend.templatetags.figures import titled
+from tests.alignment.conftest import bring_to, finish, waiting
+from tests.frontend.rounds import begin, open_kitchen, rank_all, to_decision, work
+from training.launching import LOG_FILE, create_run, run_folder
+from training.models import Run, RunMetric
+
+pytestmark = pytest.mark.django_db
+
+AsRole = Callable[[str], Client]
+State = Round.State
+ACTIONS = ("close-annotation", "retry", "cancel", "promote", "reject")
+ENDPOINT_SPEC = {
+    "seed": 1,
+    "endpoint": {"url": "http://127.0.0.1:9/v1", "model": "m"},
+    "data": {"prompts": "/nowhere/prompts.jsonl"},
+}
+HOSTILE = "</pre><script>document.title='taken'</script>"
+
+
+@pytest.fixture
+def source(project: Project) -> Source:
+    return open_kitchen(project)
+
+
+@pytest.fixture
+def round(project: Project, source: Source, people: dict[str, User]) -> Round:
+    return begin(project, people["manager"])
+
+
+@pytest.fixture
+def run(project: Project, round: Round) -> Run:
+    """A run that waits, of the round's sampling."""
+    activity.advance_round(round.pk)
+    return round.round_runs.get().run
+
+
+def form(source: Source, **changes: object) -> dict[str, object]:
+    return {
+        "start_from": source.model_source.model_version_id,
+        "sources": [source.pk],
+        "tasks": 6,
+        "responses_per_task": 4,
+        "overlap": 2,
+        "recipe": "dpo",
+        "decision": "manager",
+        "seed": 5,
+        "parameters": "lora",
+        "rank": 8,
+        "processes": 1,
+        "learning_rate": 0.0002,
+        "beta": 0.2,
+        "epochs": 2,
+        "batch_size": 4,
+        "objective": "pairs",
+        "pairs": "all",
+        "margin_scale": 0,
+        "label_smoothing": 0,
+        "nll_weight": 0,
+        "layout": "auto",
+        "keep_best": "on",
+    } | changes
+
+
+@pytest.mark.parametrize(
+    ("role", "status"),
+    [("manager", 200), ("reviewer", 200), ("annotator", 403), ("outsider", 404), ("", 302)],
+)
+def test_reviewers_and_above_watch(
+    project: Project, round: Round, run: Run, as_role: AsRole, role: str, status: int
+) -> None:
+    pages = (
+        ("rounds",),
+        ("round", round.number),
+        ("round_live", round.number),
+        ("runs",),
+        ("run", run.pk),
+        ("run_live", run.pk),
+        ("run_curves", run.pk),
+    )
+    client = as_role(role)
+    for name, *of in pages:
+        assert client.get(reverse(name, args=[project.slug, *of])).status_code == status, name
+
+
+@pytest.mark.parametrize(
+    ("role", "status"), [("reviewer", 403), ("annotator", 403), ("outsider", 404), ("", 302)]
+)
+def test_only_managers_start_and_change(
+    project: Project, round: Round, run: Run, source: Source, as_role: AsRole, role: str, status: int
+) -> None:
+    client = as_role(role)
+    addresses = [
+        reverse("new_round", args=[project.slug]),
+        reverse("stop_run", args=[project.slug, run.pk]),
+        *(reverse("change_round", args=[project.slug, round.number, action]) for action in ACTIONS),
+    ]
+    for address in addresses:
+        assert client.post(address, form(source)).status_code == status, address
+    round.refresh_from_db()
+    run.refresh_from_db()
+    assert (round.state, run.state) == (State.SAMPLING, Run.State.QUEUED)
+    assert project.rounds.count() == 1
+
+
+@pytest.mark.parametrize("action", ACTIONS)
+def test_nothing_is_changed_by_a_link(project: Project, round: Round, as_role: AsRole, action: str) -> None:
+    address = reverse("change_round", args=[project.slug, round.number, action])
+    assert as_role("manager").get(address).status_code == 405
+
+
+def test_the_form_starts_what_it_says(project: Project, source: Source, as_role: AsRole) -> None:
+    client = as_role("manager")
+    page = client.get(reverse("new_round", args=[project.slug]))
+    assert list(page.context["form"].initial["sources"]) == [source]
+    assert "oracle" not in page.context["form"].fields
+
+    answer = client.post(reverse("new_round", args=[project.slug]), form(source))
+    started = project.rounds.get()
+    assert answer.headers["Location"] == reverse("round", args=[project.slug, 1])
+    assert (started.tasks, started.overlap, started.seed, started.judge) == (6, 2, 5, Round.Judge.PEOPLE)
+    training = started.settings["training"]
+    assert (training["beta"], training["epochs"], training["parameters"]["rank"]) == (0.2, 2.0, 8)
+    assert (training["keep_best"], training["soft_labels"], training["patience"]) == (True, False, None)
+    assert list(started.sources.all()) == [source]
+
+
+def test_the_form_says_all_of_a_rankings_objective(project: Project, source: Source, as_role: AsRole) -> None:
+    said = {
+        "parameters": "qlora",
+        "processes": 2,
+        "soft_labels": "on",
+        "nll_weight": 0.2,
+        "length_normalised": "on",
+        "patience": 3,
+        "layout": "separate",
+    }
+    as_role("manager").post(reverse("new_round", args=[project.slug]), form(source, **said))
+    settings = project.rounds.get().settings
+    training = settings["training"]
+    assert (settings["processes"], training["parameters"]["kind"]) == (2, "qlora")
+    assert (training["margin_scale"], training["soft_labels"], training["nll_weight"]) == (0.0, True, 0.2)
+    assert (training["length_normalised"], training["patience"], training["layout"]) == (True, 3, "separate")
+
+
+def test_what_instruction_tuning_has_no_use_for_is_not_sent_and_may_be_anything(
+    project: Project, source: Source, as_role: AsRole
+) -> None:
+    client = as_role("manager")
+    page = client.get(reverse("new_round", args=[project.slug])).content.decode()
+    assert page.count('data-recipes="dpo"') == 2 and page.count('data-recipes="dpo sft"') == 3
+
+    said = {key: value for key, value in form(source, recipe="sft", beta="").items() if key != "objective"}
+    client.post(reverse("new_round", args=[project.slug]), said)
+    started = project.rounds.get()
+    assert started.recipe == "sft" and started.settings["training"]["batch_size"] == 4
+    assert not {"beta", "pairs", "objective"} & set(started.settings["training"])
+    shown = client.get(reverse("round", args=[project.slug, started.number])).content.decode()
+    assert "SFT, LoRA of rank 8" in shown and "<dt>β</dt>" not in shown
+
+
+def test_each_form_field_of_training_is_a_setting_of_some_recipe() -> None:
+    shown = {name for _, names in RoundForm.GROUPS for name in names}
+    assert shown - {"rank", "processes", "seed"} <= set().union(*KNOWN.values())
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"responses_per_task": 1}, "greater than or equal to 2"),
+        ({"overlap": 0}, "greater than or equal to 1"),
+        ({"sources": []}, "This field is required"),
+        ({"sources": [999_999]}, "not one of the available choices"),
+        ({"recipe": "magic"}, "not one of the available choices"),
+        ({"seed": -1}, "greater than or equal to 0"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"epochs": "many"}, "Enter a number"),
+        ({"label_smoothing": 0.5}, "less than or equal to 0.499"),
+        ({"objective": "plackett_luce", "pairs": "adjacent"}, "takes whole orders"),
+    ],
+)
+def test_a_wrong_form_says_why_and_starts_nothing(
+    project: Project, source: Source, as_role: AsRole, change: dict[str, object], sentence: str
+) -> None:
+    answer = as_role("manager").post(reverse("new_round", args=[project.slug]), form(source, **change))
+    assert answer.status_code == 422
+    assert sentence in answer.content.decode()
+    assert not project.rounds.exists()
+
+
+def test_a_second_round_waits_for_the_first(
+    project: Project, round: Round, source: Source, as_role: AsRole
+) -> None:
+    client = as_role("manager")
+    answer = client.post(reverse("new_round", args=[project.slug]), form(source))
+    assert answer.status_code == 422
+    assert "Finish or cancel it first" in answer.content.decode()
+    assert "Start a round" not in client.get(reverse("rounds", args=[project.slug])).content.decode()
+
+
+def test_only_an_administrator_names_an_oracle(
+    project: Project, source: Source, people: dict[str, User], as_role: AsRole
+) -> None:
+    oracle = {"judge": "oracle", "oracle": "training.engine.oracles:vader"}
+    as_role("manager").post(reverse("new_round", args=[project.slug]), form(source, **oracle))
+    by_manager = project.rounds.get()
+    assert (by_manager.judge, by_manager.oracle) == ("people", ""), "the fields are not there for managers"
+    activity.cancel_round(round=by_manager, by=people["manager"])
+
+    people["manager"].is_superuser = True
+    people["manager"].save()
+    as_role("manager").post(reverse("new_round", args=[project.slug]), form(source, **oracle))
+    by_administrator = project.rounds.get(number=2)
+    assert (by_administrator.judge, by_administrator.oracle) == ("oracle", oracle["oracle"])
+
+    activity.cancel_round(round=by_administrator, by=people["manager"])
+    wrong = {"judge": "oracle", "oracle": "nowhere"}
+    answer = as_role("manager").post(reverse("new_round", args=[project.slug]), form(source, **wrong))
+    assert answer.status_code == 422
+    assert "nowhere" in answer.content.decode()
+
+
+@pytest.mark.parametrize("state", State.values)
+def test_every_state_of_a_round_and_of_its_runs_has_a_page(
+    project: Project, round: Round, as_role: AsRole, state: str
+) -> None:
+    for attempt, run_state in enumerate(Run.State.values, start=1):
+        run = create_run(kind="sample", spec=ENDPOINT_SPEC, project_id=project.pk)
+        lease = timezone.now() if run_state == Run.State.RUNNING else None
+        Run.objects.filter(pk=run.pk).update(
+            state=run_state, reason=f"Why it is {run_state}.", lease_until=lease, total=9
+        )
+        step = State.TRAINING if state in (*Round.ENDED, State.FAILED) else state
+        RoundRun.objects.create(round=round, run=run, step=step, attempt=attempt)
+    failed_in = State.TRAINING if state == State.FAILED else ""
+    Round.objects.filter(pk=round.pk).update(state=state, reason="So it is.", failed_in=failed_in)
+    for role in ("manager", "reviewer"):
+        client = as_role(role)
+        page = client.get(reverse("round", args=[project.slug, round.number])).content.decode()
+        assert "So it is." in page
+        assert "None" not in page
+        assert state in client.get(reverse("rounds", args=[project.slug])).content.decode()
+    for run in Run.objects.all():
+        assert titled(run) in page
+        shown = client.get(reverse("run", args=[project.slug, run.pk])).content.decode()
+        assert run.reason in shown
+        assert "None" not in shown.split("What the engine was told")[0]
+
+
+@pytest.mark.parametrize(
+    ("state", "buttons"),
+    [
+        (State.SAMPLING, {"Cancel the round"}),
+        (State.ANNOTATING, {"Cancel the round", "Go on without the rest"}),
+        (State.DECIDING, {"Cancel the round", "Promote", "Reject"}),
+    ],
+)
+def test_a_page_offers_what_can_be_done_and_to_managers_only(
+    project: Project, round: Round, as_role: AsRole, state: str, buttons: set[str]
+) -> None:
+    bring_to(round, state) if state != State.SAMPLING else activity.advance_round(round.pk)
+    address = reverse("round", args=[project.slug, round.number])
+    offered = {"Cancel the round", "Go on without the rest", "Promote", "Reject", "Try again"}
+    by_manager = as_role("manager").get(address).content.decode()
+    assert {button for button in offered if f"{button}</button>" in by_manager} >= buttons
+    assert not any(f"{button}</button>" in by_manager for button in offered - buttons - {"Cancel the round"})
+    by_reviewer = as_role("reviewer").get(address).content.decode()
+    assert not any(f"{button}</button>" in by_reviewer for button in offered)
+
+
+def test_a_round_goes_from_its_page_to_promotion(project: Project, round: Round, as_role: AsRole) -> None:
+    client = as_role("manager")
+
+    def act(action: str) -> str:
+        address = reverse("change_round", args=[project.slug, round.number, action])
+        answer = client.post(address, follow=True)
+        round.refresh_from_db()
+        return answer.content.decode()
+
+    assert "it awaits no decision" in act("promote")
+    assert "no rankings are awaited" in act("close-annotation")
+    assert "only a failed round is retried" in act("retry")
+    assert round.state == State.SAMPLING
+    work(round)
+    rank_all(round.batch, annotators=1)
+    assert "goes on with what is ranked" in act("close-annotation")
+    work(round)
+    assert round.state == State.JUDGING
+    rank_all(round.evaluation_batch)
+    work(round)
+    page = client.get(reverse("round", args=[project.slug, round.number])).content.decode()
+    assert "Judged by people" in page
+    assert "Promoted" in act("promote")
+    assert round.state == State.PROMOTED
+    assert "it cannot become cancelled" in act("cancel") or "has ended" in act("cancel")
+
+    following = client.get(reverse("new_round", args=[project.slug])).context["form"].initial
+    assert following["start_from"] == round.candidate
+    assert len(following["sources"]) == 2, "the new model and the one before it"
+
+
+def test_a_failed_round_says_why_and_is_retried(
+    project: Project, round: Round, run: Run, as_role: AsRole
+) -> None:
+    finish(run, state=Run.State.FAILED, reason=f"The model is not there. {HOSTILE}")
+    activity.advance_round(round.pk)
+    client = as_role("manager")
+    page = client.get(reverse("round", args=[project.slug, round.number])).content.decode()
+    assert "The model is not there." in page
+    assert HOSTILE not in page
+    assert 'data-stage="failed"' in page
+    assert "hx-get" not in page.split('id="live"')[1].split(">")[0], "nothing moves until it is retried"
+
+    client.post(reverse("change_round", args=[project.slug, round.number, "retry"]))
+    round.refresh_from_db()
+    assert round.state == State.SAMPLING
+    assert len(waiting(round)) == 1
+
+
+def test_the_moving_part_of_a_round_tells_of_another_state(
+    project: Project, round: Round, run: Run, as_role: AsRole
+) -> None:
+    client = as_role("reviewer")
+    address = reverse("round_live", args=[project.slug, round.number])
+    same = client.get(address, {"state": "sampling"})
+    assert "HX-Refresh" not in same.headers
+    assert titled(run) in same.content.decode()
+    move(round, State.CANCELLED)
+    assert client.get(address, {"state": "sampling"}).headers["HX-Refresh"] == "true"
+
+
+def test_the_moving_part_of_a_run_tells_of_another_state(project: Project, run: Run, as_role: AsRole) -> None:
+    client = as_role("reviewer")
+    address = reverse("run_live", args=[project.slug, run.pk])
+    assert "HX-Refresh" not in client.get(address, {"state": "queued"}).headers
+    finish(run)
+    assert client.get(address, {"state": "queued"}).headers["HX-Refresh"] == "true"
+    page = client.get(reverse("run", args=[project.slug, run.pk])).content.decode()
+    assert "hx-get" not in page.split('id="live"')[1].split(">")[0]
+
+
+def test_every_aspect_has_a_curve_of_its_name(project: Project, run: Run, as_role: AsRole) -> None:
+    RunMetric.objects.bulk_create(
+        RunMetric(run=run, step=6, name=f"eval_accuracy/aspect:{aspect}", value=value)
+        for aspect, value in (("tone", 0.7), ("accuracy", 0.6))
+    )
+    client = as_role("reviewer")
+    (chart,) = client.get(reverse("run_curves", args=[project.slug, run.pk])).json()["charts"]
+    assert [curve["label"] for curve in chart["curves"]] == ["accuracy", "tone"]
+    page = client.get(reverse("run", args=[project.slug, run.pk])).content.decode()
+    assert "eval_accuracy/aspect:tone" in page
+
+
+def test_curves_are_aligned_by_step(project: Project, run: Run, as_role: AsRole) -> None:
+    RunMetric.objects.bulk_create(
+        RunMetric(run=run, step=step, name=name, value=value)
+        for step, name, value in (
+            (1, "loss", 0.7),
+            (2, "loss", None),
+            (3, "loss", 0.5),
+            (2, "eval_loss", 0.6),
+            (3, "something/else", 1.0),
+        )
+    )
+    told = as_role("reviewer").get(reverse("run_curves", args=[project.slug, run.pk])).json()
+    assert told == {
+        "ended": False,
+        "charts": [
+            {
+                "title": "Loss",
+                "steps": [1, 2, 3],
+                "curves": [
+                    {"label": "training", "values": [0.7, None, 0.5]},
+                    {"label": "held out", "values": [None, 0.6, None]},
+                ],
+            }
+        ],
+    }
+    finish(run)
+    assert as_role("reviewer").get(reverse("run_curves", args=[project.slug, run.pk])).json()["ended"]
+
+
+def test_what_a_run_printed_is_text(project: Project, run: Run, as_role: AsRole) -> None:
+    run_folder(run).mkdir(parents=True)
+    (run_folder(run) / LOG_FILE).write_bytes(f"step 1 {HOSTILE} \x1b[31m ".encode() + b"\xff\xfe")
+    run.samples.create(prompt=[{"role": "user", "content": HOSTILE}], response=HOSTILE)
+    for name in ("run", "run_live"):
+        address = reverse(name, args=[project.slug, run.pk]) + "?state=queued"
+        page = as_role("reviewer").get(address).content.decode()
+        assert "step 1 &lt;/pre&gt;&lt;script&gt;" in page
+        assert "<script>document" not in page
+
+
+def test_only_the_end_of_a_long_log_is_sent(project: Project, run: Run, as_role: AsRole) -> None:
+    run_folder(run).mkdir(parents=True)
+    (run_folder(run) / LOG_FILE).write_text("the beginning\n" + "more\n" * 50_000 + "the end\n")
+    page = as_role("reviewer").get(reverse("run", args=[project.slug, run.pk])).content.decode()
+    assert "the end" in page
+    assert "the beginning" not in page
+    assert "the whole log is in" in page
+
+
+def test_a_manager_cancels_a_run(project: Project, run: Run, as_role: AsRole) -> None:
+    as_role("manager").post(reverse("stop_run", args=[project.slug, run.pk]))
+    run.refresh_from_db()
+    assert (run.state, run.reason) == (Run.State.CANCELLED, "Cancelled by manager.")
+
+
+def test_runs_are_listed_by_state(project: Project, run: Run, as_role: AsRole) -> None:
+    client = as_role("reviewer")
+    address = reverse("runs", args=[project.slug])
+    assert titled(run) in client.get(address, {"state": "queued"}).content.decode()
+    assert "No run is failed" in client.get(address, {"state": "failed"}).content.decode()
+    assert titled(run) in client.get(address, {"state": "'; DROP"}).content.decode(), (
+        "no such state: all of them"
+    )
+
+
+def test_another_projects_rounds_and_runs_do_not_exist_here(
+    project: Project, round: Round, run: Run, as_role: AsRole, people: dict[str, User]
+) -> None:
+    other = Project.objects.create(name="Other", slug="other")
+    other.memberships.create(user=people["outsider"], role="manager")
+    client = as_role("outsider")
+    for name, of in (("round", round.number), ("run", run.pk), ("run_curves", run.pk)):
+        assert client.get(reverse(name, args=["other", of])).status_code == 404
+    for address in (
+        reverse("stop_run", args=["other", run.pk]),
+        reverse("change_round", args=["other", round.number, "cancel"]),
+    ):
+        assert client.post(address).status_code == 404
+
+
+def test_a_projects_home_gives_win_rates_as_other_pages_do(
+    project: Project, source: Source, people: dict[str, User], as_role: AsRole
+) -> None:
+    begun = begin(project, people["manager"])
+    home = reverse("project_home", args=[project.slug])
+    page = as_role("manager").get(home).content.decode()
+    assert "not measured" in page and "(–)" not in page
+
+    versions = {"model_version": begun.start_from, "against": begun.start_from}
+    rates = {"win_rate": 0.59, "win_rate_low": 0.41, "win_rate_high": 0.74}
+    Scorecard.objects.create(round=begun, **versions, **rates)
+    page = as_role("manager").get(home).content.decode()
+    assert "<strong>59 %</strong>" in page and "41–74 %" in page
+
+
+def test_what_a_finished_round_left_is_shown(
+    project: Project, source: Source, people: dict[str, User], as_role: AsRole
+) -> None:
+    decided = to_decision(project, people["manager"])
+    client = as_role("manager")
+    page = client.get(reverse("round", args=[project.slug, decided.number])).content.decode()
+    assert "81 % of 16" in page
+    assert "3.42 nats" in page
+    card = decided.scorecard
+    assert card.win_rate is not None and f"{100 * card.win_rate:.0f} %" in page
+
+    training = decided.round_runs.get(step=State.TRAINING).run
+    shown = client.get(reverse("run", args=[project.slug, training.pk])).content.decode()
+    assert "Can I freeze cooked pasta?" in shown
+    assert training.artifacts.get().sha256 in shown
+    assert "step 24 of 24" in shown
+    charts = client.get(reverse("run_curves", args=[project.slug, training.pk])).json()["charts"]
+    steps = {chart["title"]: len(chart["steps"]) for chart in charts}
+    assert steps.pop("Held-out preferences told right, by how clear they are") == 4
+    assert [title for title, count in steps.items() if count == 24] == [
+        "Loss",
+        "Preferences told right, share",
+        "Lead of the preferred response",
+        "Learning rate",
+        "Gradient norm",
+        "Padding, share of what is computed",
+    ]
+    assert json.loads(json.dumps(charts)) == charts

@@ -1,0 +1,481 @@
+"""What a run needs is estimated before it takes a device, tried by one pass, and held against what it took."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.engine.conftest import read_lines
+from training.engine.records import Ranking, write_rankings
+
+Run = Callable[..., tuple[int, str]]
+WORDS = ["good", "bad", "kind", "train", "sea", "bread", "answer", "sorry", "hat", "water"]
+
+
+def rankings(count: int, *, words: int = 8, seed: int = 0) -> list[Ranking]:
+    """Rankings of three random responses each, in three tiers."""
+    rng = random.Random(seed)
+    return [
+        Ranking(
+            prompt=[{"role": "user", "content": f"How is day {number}?"}],
+            responses=[" ".join(rng.choices(WORDS, k=words)) for _ in range(3)],
+            tiers=[[1], [0], [2]],
+            scores=[0.0, 1.0, -1.0],
+        )
+        for number in range(count)
+    ]
+
+
+@pytest.fixture
+def spec(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
+    """A dpo run of 12 steps, with dropout, without held-out data."""
+    write_rankings(tmp_path / "train.parquet", rankings(24))
+    return {
+        "kind": "dpo",
+        "run": "r1",
+        "seed": 3,
+        "output": str(tmp_path / "run"),
+        "model": {"base": str(tiny_model)},
+        "data": {"train": str(tmp_path / "train.parquet")},
+        "method": {
+            "batch_size": 2,
+            "learning_rate": 1e-3,
+            "save_steps": 5,
+            "parameters": {"dropout": 0.1},
+        },
+    }
+
+
+def events_of(spec: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    return [row for row in read_lines(Path(spec["output"]) / "events.jsonl") if row["event"] == kind]
+
+
+def logged(spec: dict[str, Any]) -> str:
+    return "\n".join(row["text"] for row in events_of(spec, "log"))
+
+
+def recorded(spec: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(
+        (Path(spec["output"]) / "preflight.json").read_text(encoding="utf-8")
+    )
+    return content
+
+
+def weights_of(spec: dict[str, Any]) -> str:
+    file = Path(spec["output"]) / "adapter" / "adapter_model.safetensors"
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def shape(**changed: Any) -> Any:
+    """Two layers of width 10 with 4 matrices of 100 weights in all, a vocabulary of 50, its embeddings tied."""
+    from training.engine.model_shape import ModelShape
+
+    sizes = {
+        "layers": 2,
+        "hidden": 10,
+        "vocabulary": 50,
+        "heads": 1,
+        "body": 920,
+        "head": 0,
+        "matrices": 400,
+        "adapters": 80,
+        "attention": 0.1,
+        "kept": 600,
+        "kept_plain": 500,
+        "materialises_attention": False,
+    }
+    return ModelShape(**(sizes | changed))
+
+
+def test_memory_of_adapters_by_hand() -> None:
+    from training.engine.needs import PassSize, Precision, Setup, memory_of
+
+    terms = memory_of(
+        shape(),
+        Setup("lora", 64, checkpointing=False),
+        PassSize(rows=2, width=8, scored=6, plain=False),
+        Precision(weights=4, compute=4),
+        accumulates=True,
+        scores_tokens=True,
+    )
+
+    assert terms == {
+        "weights": 920 * 4,
+        "adapters": 80 * 4,
+        "optimizer state": 2 * 80 * 4,
+        "gradients": 80 * 4,
+        # 16 tokens of 600 bytes; 2 · 8² numbers of a mask in each of 2 layers; the mask itself.
+        "kept for the backward pass": 16 * 600 + 128 * 4 * 2 + 128,
+        # 6 · 50 logits three times in float32, and 6 slopes of width 10.
+        "scoring": 3 * 300 * 4 + 6 * 10 * 4,
+    }
+
+
+def test_memory_of_full_training_by_hand() -> None:
+    from training.engine.needs import PassSize, Precision, Setup, memory_of
+
+    def terms(**how: Any) -> dict[str, int]:
+        return memory_of(
+            shape(head=500),
+            Setup("full", 64, checkpointing=False),
+            PassSize(rows=1, width=4, scored=0, plain=True),
+            Precision(weights=4, compute=4),
+            **{"accumulates": True, "scores_tokens": True, **how},
+        )
+
+    assert terms()["weights"] == 1420 * 4
+    assert terms()["optimizer state"] == 2 * 1420 * 4
+    assert terms()["gradients"] == 1420 * 4
+    assert terms()["kept for the backward pass"] == 4 * 500, "no mask"
+    assert terms()["scoring"] == 2 * 50 * 10 * 4, "the head's gradient, of one part and in all"
+    assert terms(accumulates=False)["gradients"] == 1420 * 4 - 4 * 500, "they take the place of what was kept"
+    assert terms(scores_tokens=False)["weights"] == 920 * 4, "a reward model has no head for the vocabulary"
+    assert terms(sharded=2)["optimizer state"] == 1420 * 4
+    assert terms(replicated=True)["gradients"] == 2 * 1420 * 4
+
+
+def test_checkpointing_keeps_the_layers_inputs_and_one_layer() -> None:
+    from training.engine.needs import PassSize, Precision, Setup, kept_by
+
+    size = PassSize(rows=1, width=4, scored=0, plain=True)
+    kept = kept_by(shape(), Setup("lora", 64, checkpointing=True), size, Precision(weights=4, compute=4))
+
+    assert kept == 4 * 500 // 2 + 4 * 10 * 2 * 4
+
+
+def test_a_4_bit_base_by_hand() -> None:
+    from training.engine.needs import PassSize, Precision, Setup, memory_of
+
+    terms = memory_of(
+        shape(matrices=800),
+        Setup("qlora", 64, checkpointing=False),
+        PassSize(rows=1, width=4, scored=0, plain=True),
+        Precision(weights=2, compute=2),
+        accumulates=False,
+        scores_tokens=True,
+    )
+
+    assert terms["weights"] == round(800 * 4.127 / 8) + 120 * 4
+
+
+def test_operations_by_hand() -> None:
+    from training.engine.needs import PassSize, Setup, forward_operations, training_operations
+    from training.engine.packing import Work
+
+    size, work = PassSize(rows=2, width=8, scored=6, plain=False), Work(attention=0.1)
+    token, attending, head = 2 * 400 * 16, 2 * 400 * 16 * 0.1 * 8, 2 * 50 * 10 * 6
+
+    def trained(kind: Any, model: Any, *, checkpointing: bool = False) -> float:
+        return training_operations(model, Setup(kind, 64, checkpointing), size, work, scores_tokens=True)
+
+    assert forward_operations(shape(), size, work, scores_tokens=True) == pytest.approx(
+        token + attending + head
+    )
+    assert trained("full", shape(adapters=0)) == pytest.approx(3 * token + 3.5 * attending + 4 * head)
+    adapters = 2 * 80 * 16
+    assert trained("lora", shape()) == pytest.approx(2 * token + 3.5 * attending + 2 * head + 3 * adapters)
+    assert trained("lora", shape(), checkpointing=True) == pytest.approx(
+        3 * token + 4.5 * attending + 2 * head + 4 * adapters
+    )
+
+
+def test_smaller_setups_come_with_the_least_change_first() -> None:
+    from training.engine.needs import Setup, smaller_setups
+
+    found = list(smaller_setups(Setup("full", 100, checkpointing=False), 40, qlora=True))
+
+    assert found[:6] == [
+        Setup("full", 50, False),
+        Setup("full", 40, False),
+        Setup("full", 100, True),
+        Setup("full", 50, True),
+        Setup("full", 40, True),
+        Setup("lora", 100, False),
+    ]
+    assert [each.kind for each in found[5:]] == ["lora"] * 6 + ["qlora"] * 6
+    without = smaller_setups(Setup("lora", 40, checkpointing=True), 40, qlora=False)
+    assert not list(without), "nothing is smaller"
+
+
+def test_what_layers_keep_is_counted_exactly(tiny_model: Path) -> None:
+    """What a layer of a Llama keeps a token for full training, by its code: hidden 32, intermediate 64, 4 heads
+    of 8 with 2 of keys and values."""
+    import torch
+
+    from training.engine.methods import ModelSpec, ParametersSpec
+    from training.engine.model_shape import shape_of
+
+    found = shape_of(ModelSpec(base=str(tiny_model)), ParametersSpec(kind="full"), torch.float32)
+
+    norms = 2 * (32 + 1 + 32 + 32)  # input, inverse root, normed, and scaled: what the matrices take
+    attention = 32 + 2 * 16 + 32  # queries, keys and values, output
+    feed_forward = 4 * 64  # gate, its activation, up, product
+    final_norm, positions = 32 + 1 + 32, 2 * 8
+    ids = 2  # of 8 bytes
+    assert found.kept_plain == 4 * (2 * (norms + attention + feed_forward) + final_norm + positions + ids)
+    assert found.kept == found.kept_plain + 4 * 2 * 2 * 16, "with a mask keys and values are repeated"
+    assert found.matrices == 2 * (2 * 32 * 32 + 2 * 32 * 16 + 3 * 32 * 64)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_control_groups_limit_counts(version: int, tmp_path: Path) -> None:
+    from training.engine.memory import cgroup_free
+
+    names = {1: ("memory.limit_in_bytes", "memory.usage_in_bytes"), 2: ("memory.max", "memory.current")}
+    line = {1: "5:cpu,cpuacct:/x\n4:memory:/job/one\n", 2: "0::/job/one\n"}
+    idle = {1: "inactive_file 7\ntotal_inactive_file 100\n", 2: "active_file 7\ninactive_file 100\n"}
+    mount = tmp_path / "sys/fs/cgroup" / ("memory" if version == 1 else "")
+    (mount / "job/one").mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(line[version], encoding="utf-8")
+    for folder, limit in (("job/one", "max" if version == 2 else str(2**62)), ("job", "5000")):
+        for name, value in zip(names[version], (limit, "2000"), strict=True):
+            (mount / folder / name).write_text(value + "\n", encoding="utf-8")
+        (mount / folder / "memory.stat").write_text(idle[version], encoding="utf-8")
+
+    assert min(cgroup_free(tmp_path)) == 5000 - 2000 + 100, (
+        "the parent's limit, what is cached for nothing apart"
+    )
+
+
+def test_no_control_group_is_no_limit(tmp_path: Path) -> None:
+    from training.engine.memory import cgroup_free
+
+    assert not list(cgroup_free(tmp_path))
+
+
+def preflight(spec: dict[str, Any], free: int | None) -> Any:
+    from training.engine.events import Events
+    from training.engine.models import load_tokenizer
+    from training.engine.preflight import Preflight
+    from training.engine.spec import Spec
+    from training.engine.training_run import read_data, training_arguments
+
+    read = Spec.from_record(spec)
+    events = Events(read.output)
+    assert read.model is not None
+    train, held_out = read_data(read, load_tokenizer(read.model), events)
+    arguments = training_arguments(read, examples=8, measure=False)
+    return Preflight(read, events, arguments, train.examples, held_out.examples, resumed=False, free=free)
+
+
+def test_a_run_that_is_too_big_is_refused_with_what_would_fit(spec: dict[str, Any]) -> None:
+    from training.engine.refusal import Refused
+
+    write_rankings(Path(spec["data"]["train"]), rankings(24, words=60))
+    spec["method"] |= {"batch_size": 8, "tokens_at_once": 4096}
+    needed = preflight(spec, 2**40).estimate.needed
+    with pytest.raises(Refused, match=r"MiB of memory and \d+ MiB are free") as smaller:
+        preflight(spec, needed - 2**20)
+    assert "It would fit with `method.tokens_at_once` 2048:" in str(smaller.value)
+    assert "`method.preflight` false" in str(smaller.value)
+
+    with pytest.raises(
+        Refused, match=r"Nothing would make it fit: with .*tokens_at_once.* it would still need"
+    ) as none:
+        preflight(spec, 2**20)
+    assert "max_length" in str(none.value)
+
+
+def test_what_is_proposed_does_fit(spec: dict[str, Any]) -> None:
+    """Each halving is proposed where the one before does not do, down to checkpointing and adapters."""
+    from training.engine.preflight import changes
+    from training.engine.refusal import Refused
+
+    write_rankings(Path(spec["data"]["train"]), rankings(24, words=60))
+    spec["method"] |= {"batch_size": 8, "tokens_at_once": 4096, "parameters": {"kind": "full"}}
+    check = preflight(spec, 2**40)
+    estimator, setup = check._estimator, check.estimate.setup
+    for other in (
+        replace(setup, tokens_at_once=1024),
+        replace(setup, tokens_at_once=1024, checkpointing=True),
+    ):
+        free = estimator.estimate(other, 0).needed
+        with pytest.raises(Refused) as refused:
+            preflight(spec, free)
+        assert f"fit with {changes(setup, other)}:" in str(refused.value)
+
+
+def test_a_refused_run_is_started_all_the_same_without_preflight(spec: dict[str, Any]) -> None:
+    spec["method"]["preflight"] = False
+
+    assert not preflight(spec, 2**20).estimate.fits
+
+
+def test_a_pass_that_runs_out_of_memory_is_refused_with_what_would_fit(spec: dict[str, Any]) -> None:
+    import torch
+
+    from training.engine.refusal import Refused
+
+    class Exhausted:
+        training = False
+
+        def __call__(self, **inputs: Any) -> Any:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+        def train(self, mode: bool = True) -> None:
+            self.training = mode
+
+        def zero_grad(self, set_to_none: bool) -> None: ...
+
+    check = preflight(spec, None)
+    with check, pytest.raises(Refused, match=r"ran out of memory \(CUDA out of memory") as refused:
+        check.try_out(Exhausted(), examples_of(spec), None)
+    assert "\nmore" not in str(refused.value)
+    assert "fit" in str(refused.value)
+
+
+def examples_of(spec: dict[str, Any]) -> Any:
+    """The training split as passes take it."""
+    from training.engine.batches import Examples
+    from training.engine.events import Events
+    from training.engine.models import load_tokenizer
+    from training.engine.packing import Work
+    from training.engine.spec import Spec
+    from training.engine.training_run import read_data
+
+    read = Spec.from_record(spec)
+    assert read.model is not None
+    train, _ = read_data(read, load_tokenizer(read.model), Events(read.output))
+    return Examples(train.examples, Work(attention=0.1), "auto", 0)
+
+
+def test_a_dry_run_leaves_no_trace(spec: dict[str, Any]) -> None:
+    import torch
+
+    from training.engine.dry_run import dry_run
+    from training.engine.objectives import DpoObjective
+    from training.engine.parameters import load_for_training, with_adapters
+    from training.engine.spec import Spec
+    from training.engine.step_plan import Pass
+    from training.engine.training_run import training_arguments
+
+    read = Spec.from_record({**spec, "method": {**spec["method"], "activation_checkpointing": True}})
+    assert read.model is not None
+    network, _ = load_for_training(read.model, read.method.parameters, torch.device("cpu"))
+    objective = DpoObjective(read.method)
+    objective.extend(network)
+    model = with_adapters(network, read.method.parameters, "CAUSAL_LM").eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trained = [parameter.requires_grad for parameter in model.parameters()]
+    random_state = torch.get_rng_state()
+    batch = examples_of(spec).__getitems__(Pass((0, 1), (0, 1)))
+
+    assert dry_run(model, batch, objective, training_arguments(read, examples=8, measure=False)) > 0
+
+    assert torch.equal(torch.get_rng_state(), random_state), "dropout drew from a copy"
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert [parameter.requires_grad for parameter in model.parameters()] == trained
+    assert not any(module.training for module in model.modules())
+    assert not any(getattr(module, "gradient_checkpointing", False) for module in model.modules())
+
+
+def test_a_run_ends_in_the_same_weights_with_and_without_a_dry_run(
+    spec: dict[str, Any], run_warm: Run
+) -> None:
+    hashes = []
+    for name, wanted in (("with", True), ("without", False)):
+        each = {
+            **spec,
+            "output": spec["output"] + name,
+            "method": {**spec["method"], "preflight": wanted, "activation_checkpointing": True},
+        }
+        code, log = run_warm(each)
+        assert code == 0, log
+        assert ("A dry run of the largest" in logged(each)) == wanted, logged(each)
+        hashes.append(weights_of(each))
+
+    assert hashes[0] == hashes[1]
+
+
+def test_what_was_estimated_and_what_it_took_are_left_beside_each_other(
+    spec: dict[str, Any], run_warm: Run
+) -> None:
+    code, log = run_warm(spec)
+
+    assert code == 0, log
+    found = recorded(spec)
+    assert found["estimated"]["steps"] == 12
+    assert found["estimated"]["passes"] == 12
+    assert found["dry_run"]["seconds"] > 0
+    assert found["measured"]["seconds"] > 0
+    error = found["relative_error"]
+    assert error["seconds"] == pytest.approx(found["estimated"]["seconds"] / found["measured"]["seconds"] - 1)
+    # A model of 30,000 weights takes nothing beside the libraries, which are estimated at their largest.
+    assert 0 < found["measured"]["bytes"] < found["estimated"]["bytes"] < 300 * 2**20
+    assert "preflight.json" in [row["name"] for row in events_of(spec, "artifact")]
+
+
+def test_a_resumed_run_and_a_short_one_have_no_dry_run(spec: dict[str, Any], run_warm: Run) -> None:
+    assert run_warm(spec, kill=("in a step", 8))[0] != 0
+    assert logged(spec).count("A dry run of the largest") == 1
+
+    code, log = run_warm(spec)
+
+    assert code == 0, log
+    assert logged(spec).count("A dry run of the largest") == 1
+    assert "No dry run: the run goes on from a checkpoint." in logged(spec)
+    assert recorded(spec)["measured"]["seconds"] is None, "of the part before nothing is known"
+    short = {**spec, "output": spec["output"] + "-short", "method": {**spec["method"], "batch_size": 8}}
+    assert run_warm(short)[0] == 0
+    assert "No dry run: the whole run is 3 passes." in logged(short)
+
+
+def test_asking_prints_the_estimate_and_writes_nothing(
+    spec: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training.engine.__main__ import main
+
+    path = tmp_path / "spec.json"
+    path.write_text(json.dumps(spec), encoding="utf-8")
+
+    assert main(["--preflight", str(path)]) == 0
+
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("memory needed") for line in lines)
+    assert json.loads(last)["fits"]
+    assert not Path(spec["output"]).exists()
+
+
+def test_asking_after_a_run_that_does_not_train_is_refused(
+    tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training.engine.__main__ import main
+
+    record = {
+        "kind": "sample",
+        "run": "r1",
+        "output": str(tmp_path / "run"),
+        "model": {"base": str(tiny_model)},
+        "data": {"prompts": str(tmp_path / "prompts.jsonl")},
+    }
+    (tmp_path / "spec.json").write_text(json.dumps(record), encoding="utf-8")
+
+    assert main(["--preflight", str(tmp_path / "spec.json")]) == 2
+    assert "have a preflight, not sample" in capsys.readouterr().err
+
+
+@pytest.mark.real_model
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_a_real_models_estimate_is_near_what_it_takes(
+    kind: str, spec: dict[str, Any], real_model: str, run_engine: Run
+) -> None:
+    """Memory within a factor of 1.5; how near time comes depends on what else the machine does, and is recorded."""
+    write_rankings(Path(spec["data"]["train"]), rankings(4, words=60))
+    spec["model"] = {"base": real_model}
+    spec["method"] |= {"batch_size": 2, "learning_rate": 1e-6, "parameters": {"kind": kind}}
+
+    code, log = run_engine(spec)
+
+    assert code == 0, log
+    error = recorded(spec)["relative_error"]
+    assert 1 / 1.5 < 1 + error["bytes"] < 1.5
+    assert error["seconds"] is not None

@@ -1,0 +1,107 @@
+"""vLLM is asked for what the engine's own loop would draw. The package itself needs a GPU; a stand-in takes its place,
+so this says what it is asked, and nothing of what it answers."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.engine.conftest import read_lines
+from tests.training.engine.ppo_runs import ppo_spec
+from tests.training.engine.runs import events_of, models_of
+
+Spec = dict[str, Any]
+
+
+class Asked:
+    """What the stand-in was asked."""
+
+    def __init__(self) -> None:
+        self.engines: list[dict[str, Any]] = []
+        self.settings: list[dict[str, Any]] = []
+        self.adapters: list[tuple[int, str] | None] = []
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    """A package vllm whose model answers each prompt with its first tokens, reversed."""
+    seen = Asked()
+
+    class LLM:
+        def __init__(self, **options: Any) -> None:
+            seen.engines.append(options)
+
+        def generate(self, prompts: Any, settings: Any, lora_request: Any, use_tqdm: bool) -> list[Any]:
+            seen.settings += [vars(each) for each in settings]
+            seen.adapters.append(
+                lora_request
+                and (lora_request.number, (Path(lora_request.path) / "adapter_model.safetensors").is_file())
+            )
+            return [
+                types.SimpleNamespace(
+                    outputs=[types.SimpleNamespace(token_ids=prompt["prompt_token_ids"][3::-1])]
+                )
+                for prompt in prompts
+            ]
+
+    package, lora = types.ModuleType("vllm"), types.ModuleType("vllm.lora.request")
+    package.__spec__ = ModuleSpec("vllm", None)
+    package.LLM, package.SamplingParams = LLM, types.SimpleNamespace  # type: ignore[attr-defined]
+    lora.LoRARequest = lambda name, number, path: types.SimpleNamespace(  # type: ignore[attr-defined]
+        name=name, number=number, path=path
+    )
+    monkeypatch.setitem(sys.modules, "vllm", package)
+    monkeypatch.setitem(sys.modules, "vllm.lora.request", lora)
+    return seen
+
+
+def test_a_sample_run_draws_with_it(
+    asked: Asked, tiny_model: Path, prompts_file: Path, tmp_path: Path, run_here: Callable[[Spec], int]
+) -> None:
+    spec = {
+        "kind": "sample",
+        "run": "s",
+        "output": str(tmp_path / "run"),
+        "model": {"base": str(tiny_model)},
+        "data": {"prompts": str(prompts_file)},
+        "method": {"responses": 2, "max_tokens": 7, "temperature": 0.5, "top_p": 0.9, "generator": "vllm"},
+    }
+
+    assert run_here(spec) == 0
+
+    assert len(read_lines(tmp_path / "run" / "responses.jsonl")) == 9 * 2
+    assert asked.engines[0]["model"] == str(tiny_model) and not asked.engines[0]["trust_remote_code"]
+    assert len({each["seed"] for each in asked.settings}) == 9 * 2, "each response has a seed of its own"
+    assert all(
+        (each["max_tokens"], each["temperature"], each["top_p"]) == (7, 0.5, 0.9) for each in asked.settings
+    )
+
+
+def test_a_ppo_run_hands_it_the_policy_of_each_rollout(
+    asked: Asked, tmp_path: Path, tiny_model: Path, tiny_reward: Path, run_here: Callable[[Spec], int]
+) -> None:
+    spec = ppo_spec(tmp_path, tiny_model, tiny_reward, generator="vllm")
+
+    assert run_here(spec) == 0
+
+    assert models_of(spec) == ["adapter"]
+    assert asked.engines[0]["enable_lora"]
+    assert asked.adapters == [(1, True), (5, True), (9, True), (13, True)]
+    assert len({each["seed"] for each in asked.settings}) == 32
+
+
+def test_without_the_package_it_is_refused(
+    tmp_path: Path, tiny_model: Path, tiny_reward: Path, run_here: Callable[[Spec], int]
+) -> None:
+    spec = ppo_spec(tmp_path, tiny_model, tiny_reward, generator="vllm")
+
+    assert run_here(spec) == 2
+
+    assert "needs the package vllm" in json.dumps(events_of(spec, "error")[-1])

@@ -1,0 +1,1 @@
+"""Machines: runs on accelerators, and the engine that carries them out."""

@@ -1,0 +1,41 @@
+"""Files that are whole on the disk, and what a full disk looks like."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or all files of a folder, to the disk, so that a rename that follows never outlives the bytes."""
+    for file in [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]:
+        _flush(file)
+
+
+def put_in_place(aside: Path, final: Path) -> None:
+    """Give what was written aside its name, for good: after a power cut it has that name, or the file before it does.
+
+    A folder must not have a namesake.
+    """
+    sync(aside)
+    aside.replace(final)
+    _flush(final.parent)
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether an error says that there is no room for a file; safetensors and others wrap that in types of their
+    own."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    return any(os.strerror(number) in str(error) or f"os error {number}" in str(error) for number in _FULL)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
