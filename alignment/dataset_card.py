@@ -39,8 +39,8 @@ configs:
 
 Each row is one task: a prompt, its responses, and the consensus of all its rankings as tiers and scores.
 `tiers` index into `responses`, best first; responses in one tier are tied, those in none are unranked.
-`scores` are log-worths: the probability that response i is preferred to j, by an average annotator who does not tie
-them, is 1 / (1 + exp(scores[j] − scores[i])).
+`scores` are log-worths: the probability that the next annotator, if they do not tie them, prefers response i to j is
+1 / (1 + exp(scores[j] − scores[i])). The less the rankings tell of a task, the closer its scores are to 0.
 A prompt's split follows from a hash of it and is the same in every version of this dataset.
 
 | split | tasks | prompts | responses | preferences |

@@ -164,8 +164,9 @@ def _ranked_tasks(batches: Sequence[Batch]) -> list[tuple[Task, list[Answer]]]:
 def _record(task: Task, answers: list[Answer], consensus: Consensus, tie_margin: float) -> Ranking:
     responses = [each.response for each in task.task_responses.all()]
     ranked = sorted({number for answer in answers for tier in answer.tiers for number in tier})
+    # Models learn the probabilities, so those have to hold for rankings yet to come.
     scores = {
-        number: round(consensus.scores[task.pk, number], DECIMALS) + 0.0  # no negative zero
+        number: round(consensus.predictive_scores[task.pk, number], DECIMALS) + 0.0  # no negative zero
         for number in ranked
     }
     return Ranking(

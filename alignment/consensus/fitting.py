@@ -235,6 +235,7 @@ def _result(given: Rankings, posterior: Posterior, found: Climb) -> Consensus:
             within=found.covariance,
             crossed=posterior.crossed(settled),
             shared=shared,
+            people=adherence[informative & posterior.people],
             free=free,
         ),
         _adherence={

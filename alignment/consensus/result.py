@@ -12,6 +12,7 @@ from scipy.sparse import csr_matrix
 from scipy.special import ndtri
 
 from alignment.consensus.blocks import Blocks
+from alignment.consensus.predicting import predictive
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Fitted:
     """Minus the second derivative by scores and shared parameters. Shape: ``(items, shared)``."""
     shared: np.ndarray
     """Covariance of the shared parameters. Shape: ``(shared, shared)``."""
+    people: np.ndarray
+    """Adherences of the people who compared something. Shape: ``(people,)``."""
     free: bool
     """Whether nothing but rankings ties scores down, so that only differences within a connected set mean anything."""
 
@@ -85,6 +88,18 @@ class Consensus:
         return self._by_item(self._fitted.scores)
 
     @cached_property
+    def predictive_scores(self) -> dict[Hashable, float]:
+        """Scores of which σ(score of i − score of j) is the probability that the next person to compare i and j, of
+        whom nothing is known, prefers i: see `alignment.consensus.predicting`. They are each linked set's `scores`
+        times a factor of its own, the smaller the less is known of the set."""
+        fitted = self._fitted
+        return self._by_item(
+            predictive(
+                fitted.blocks, fitted.scores, fitted.within, fitted.response, fitted.shared, fitted.people
+            )
+        )
+
+    @cached_property
     def standard_errors(self) -> dict[Hashable, float]:
         """Of each score; infinite for an item that nothing was compared with, without a prior.
 
@@ -104,8 +119,8 @@ class Consensus:
         return {who: estimate.standard_error for who, estimate in self._adherence.items()}
 
     def probability(self, item: Hashable, other: Hashable) -> float:
-        """Return the probability that ``item`` is preferred to ``other`` by an annotator of adherence 1 who does not
-        tie them."""
+        """Return the probability at the estimates that ``item`` is preferred to ``other`` by an annotator of adherence
+        1 who does not tie them."""
         return 1 / (1 + math.exp(self.scores[other] - self.scores[item]))
 
     def covariance(self, items: Sequence[Hashable]) -> np.ndarray:
