@@ -99,10 +99,10 @@ class Preflight:
         self.estimate = self._estimator.estimate(self._estimator.setup, free)
         self._expected = self.estimate.needed
         if arguments.device.type == "cpu":
-            if self.estimate.roomy > SHARE_FOR_COMFORT * free:
+            if self.estimate.most_growth > SHARE_FOR_COMFORT * free:
                 give_freed_memory_back()
             else:
-                self._expected = self.estimate.roomy
+                self._expected = self.estimate.likely_growth
         self._tried: dict[str, float] | None = None
         self._started = time.perf_counter()
         events.log(sentence(self.estimate))
