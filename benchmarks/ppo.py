@@ -21,6 +21,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 import venv
 from collections.abc import Sequence
 from itertools import product
@@ -56,6 +57,8 @@ TOPICS = (
 RATE = 1e-4
 KL_COEFFICIENT = 0.05
 RANK = 16
+PROBES = 5
+"""Times that a product is tried."""
 
 
 def main() -> int:
@@ -205,35 +208,64 @@ def compare(
 def against_the_limit(
     runs: Sequence[dict[str, Any]], prompts: Path, options: argparse.Namespace
 ) -> dict[str, float]:
-    """Return each phase's share of the time, and its rate of operations in that of a plain matrix product: 2 a weight
-    and token forward, as many back through frozen weights, as if nothing were shared between responses; adapters and
-    attention are left out."""
+    """Return each phase's share of the time, and its rate of operations in that of plain matrix products of its shapes:
+    the model's own frozen weights, one after another, against as many rows as the phase has. Forward and, through
+    frozen weights, back is a product each; nothing is taken to be shared between responses, and adapters and attention
+    are left out."""
     import torch
 
-    from training.engine.estimate import measured_rate
     from training.engine.methods import ModelSpec
     from training.engine.models import encode_prompt, load_model
-    from training.engine.work import layer_weights
+    from training.engine.ppo_limits import CPU_TOKENS_AT_ONCE
 
     network, tokenizer = load_model(ModelSpec(base=options.model), "training")
-    config: Any = network.config
-    rate = measured_rate(network.device, config.hidden_size, torch.float32)
-    body, head = 2 * layer_weights(network), 2 * config.vocab_size * config.hidden_size
+    tables = (network.get_input_embeddings(), network.get_output_embeddings())
+    head = [tables[1].weight.detach()]
+    dtype = torch.float32 if options.dtype == "float32" else torch.bfloat16
+    body = [
+        weight.detach().to(dtype)
+        for weight in network.parameters()
+        if weight.dim() == 2 and all(weight is not table.weight for table in tables)
+    ]
     lengths = [len(encode_prompt(tokenizer, prompt.messages)) for prompt in read_prompts(prompts)]
     later = [rollout for run in runs for rollout in run["rollouts"][1:]]
     response = statistics.fmean(rollout["length"] for rollout in later)
-    whole = statistics.fmean(lengths) + response
-    operations = {
-        "generation": body * whole + head * response,
-        "scoring": 4 * body * whole + 2 * head * response,
-        "optimisation": options.epochs * (4 * body * whole + 2 * head * response),
+    prompt = statistics.fmean(lengths)
+    tokens = options.batch * (prompt + response)
+    at_once = min(CPU_TOKENS_AT_ONCE, round(tokens))
+    passes = tokens / at_once
+    through_body = passes * seconds_of_products(body, at_once)
+    scored = min(CPU_TOKENS_AT_ONCE, round(options.batch * response))
+    through_head = options.batch * response / scored * seconds_of_products(head, scored)
+    begun = round(options.batch * prompt)
+    limits = {
+        "generation": seconds_of_products(body, begun)
+        + response * seconds_of_products([*body, *head], options.batch),
+        # Policy, reference, value and reward; the first two score tokens.
+        "scoring": 4 * through_body + 2 * through_head,
+        # Policy and value, there and back.
+        "optimisation": options.epochs * (4 * through_body + 2 * through_head),
     }
-    spent = {name: statistics.fmean(rollout[f"seconds/{name}"] for rollout in later) for name in operations}
-    found = {"matrix_product_gflops": rate / 1e9}
-    for name, each in operations.items():
+    spent = {name: statistics.fmean(rollout[f"seconds/{name}"] for rollout in later) for name in limits}
+    found = {}
+    for name, limit in limits.items():
         found[f"{name}_share_of_time"] = spent[name] / sum(spent.values())
-        found[f"{name}_of_matrix_rate"] = each * options.batch / spent[name] / rate
+        found[f"{name}_of_product_rate"] = limit / spent[name]
     return found
+
+
+def seconds_of_products(weights: Sequence[Any], rows: int) -> float:
+    """Return how long so many rows take through all of the weights, one after another; the median of a few times."""
+    import torch
+
+    inputs = {weight.shape[1]: torch.ones(rows, weight.shape[1], dtype=weight.dtype) for weight in weights}
+    taken = []
+    for _ in range(PROBES):
+        began = time.perf_counter()
+        for weight in weights:
+            torch.nn.functional.linear(inputs[weight.shape[1]].to(weight.dtype), weight)
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
 
 
 def _seconds(run: dict[str, Any], options: argparse.Namespace) -> float:

@@ -22,6 +22,7 @@ import torch
 from peft import LoraConfig, PeftModel
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from trl.trainer import disable_dropout_in_model
 
 from training.engine.frozen_linear import freeze_in_half
 from training.engine.methods import ModelSpec
@@ -209,6 +210,8 @@ class ActorCritic:
             rewards=loaded,
             watch=None if watch is None else shared.load(watch, "watch"),
         )
+        # A reward adapter may have been trained with dropout of its own.
+        disable_dropout_in_model(wrapped)
         wrapped.eval()
         return roles, tokenizer
 
@@ -228,21 +231,28 @@ class ActorCritic:
 
     @contextmanager
     def checkpointing(self, wanted: bool) -> Iterator[None]:
-        """Recompute activations in backward passes within the block. transformers does so in training mode only, whose
-        dropout is switched off at its source."""
+        """Recompute activations in backward passes within the block. transformers does so where a layer is in training
+        mode; what lies within layers stays in eval mode, and they themselves drop nothing."""
         if not wanted:
             yield
             return
         networks = {id(role.network): role.network for role in self.trained.values()}.values()
         with contextlib.ExitStack() as stack:
             for network in networks:
-                for module in network.modules():
-                    if hasattr(module, "attention_dropout"):
-                        module.attention_dropout = 0.0
                 network.gradient_checkpointing_enable({"use_reentrant": False})
-                network.train()
                 stack.callback(network.gradient_checkpointing_disable)
                 stack.callback(network.eval)
+                layers = [
+                    each for each in network.modules() if getattr(each, "gradient_checkpointing", False)
+                ]
+                for layer in layers:
+                    layer.training = True
+                # Some layers look their dropout up in the configuration, which is saved with the weights.
+                for owner in (*layers, network.config.get_text_config()):
+                    for name, rate in list(vars(owner).items()):
+                        if "drop" in name and isinstance(rate, float):
+                            setattr(owner, name, 0.0)
+                            stack.callback(setattr, owner, name, rate)
             yield
 
 

@@ -70,7 +70,7 @@ def best_of_n(
         rewards=rewards,
         watch=None,
         oracle=None,
-        pass_maker=PassMaker(estimate_work(wrapped.get_base_model()), "separate", padding, TOKENS_AT_ONCE),
+        pass_maker=PassMaker(estimate_work(wrapped.get_base_model()), "alone", padding, TOKENS_AT_ONCE),
         device=device,
         clip=CLIP,
         penalty=0.0,

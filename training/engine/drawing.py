@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +19,7 @@ from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingW
 from training.engine.interrupt import Interrupt
 from training.engine.models import left_padded, takes_logits_to_keep
 from training.engine.nucleus import choose_tokens
+from training.engine.packing import Tokens
 from training.engine.roomy_cache import roomy_cache
 
 SHRINK_BELOW = 0.9
@@ -25,42 +27,45 @@ SHRINK_BELOW = 0.9
 than a few steps of a tenth of the rows."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Responses that are wanted: as many of each prompt, and none longer than another may be."""
+
+    prompts: Sequence[Tokens]
+    uniforms: Sequence[np.ndarray]
+    """For each prompt, the random number for each token of its responses, in [0, 1). Shape of each: ``(responses,
+    longest response)``, float32."""
+    temperature: float
+    """Logits are divided by it; 0 always takes the likeliest token."""
+    top_p: float
+    """The probability mass that is kept, see `training.engine.nucleus.choose_tokens`."""
+    interrupt: Interrupt
+    """Asked as often as can be; it stops the drawing."""
+    on_progress: Callable[[float], object] = lambda share: None
+    """Called with the share of the work that is done, as if no response ended early any more."""
+
+
 @torch.inference_mode()
 def draw(
-    network: PreTrainedModel,
-    prompts: Sequence[Sequence[int]],
-    uniforms_PKT: np.ndarray,
-    *,
-    ends: Sequence[int],
-    pad: int,
-    temperature: float,
-    top_p: float,
-    interrupt: Interrupt,
-    on_progress: Callable[[float], object] = lambda share: None,
+    network: PreTrainedModel, request: Request, *, ends: Sequence[int], pad: int
 ) -> list[list[list[int]]]:
     """Draw K responses to each of P prompts together.
 
     Args:
         network: a causal language model in eval mode.
-        prompts: their tokens.
-        uniforms_PKT: the random number for each token, in [0, 1). Shape: ``(prompts, responses, longest
-            response)``, float32.
+        request: what is wanted.
         ends: tokens that end a response.
         pad: fills up shorter prompts, on the left.
-        temperature: 0 always takes the likeliest token.
-        top_p: see `choose_tokens`.
-        interrupt: asked at each token.
-        on_progress: called at each token with the share of the work that is done, as if no response ended early any
-            more.
 
     Returns:
         For each prompt, for each response, its tokens, with the one that ended it.
 
     Raises:
-        Stopped: as the interrupt asks; nothing is kept of this batch.
+        Stopped: as the interrupt asks, at any token; nothing is kept of this batch.
     """
+    prompts, uniforms_PKT = request.prompts, np.stack(request.uniforms)
     if not can_repeat_cache(network):
-        return _draw_by_generate(network, prompts, uniforms_PKT, ends, pad, temperature, top_p)
+        return _draw_by_generate(network, request, uniforms_PKT, ends, pad)
     device = network.device
     copies, longest = uniforms_PKT.shape[1:]
     rows = len(prompts) * copies
@@ -89,15 +94,15 @@ def draw(
     running_R = torch.arange(rows, device=device)
     ended_R = torch.zeros(rows, dtype=torch.bool, device=device)
     for at in range(longest):
-        interrupt.check()
-        tokens_R = choose_tokens(logits_RV, uniforms_RT[running_R, at], temperature, top_p)
+        request.interrupt.check()
+        tokens_R = choose_tokens(logits_RV, uniforms_RT[running_R, at], request.temperature, request.top_p)
         tokens_R = tokens_R.where(~ended_R, ends_E[0])
         drawn_RT[running_R, at] = tokens_R
         ended_R |= torch.isin(tokens_R, ends_E)
         still = int((~ended_R).sum())
         if not still or at + 1 == longest:
             break
-        on_progress(1 - still / rows * (1 - (at + 1) / longest))
+        request.on_progress(1 - still / rows * (1 - (at + 1) / longest))
         if still < SHRINK_BELOW * len(running_R):
             kept = (~ended_R).nonzero().squeeze(-1)
             cache.batch_select_indices(kept)
@@ -126,23 +131,23 @@ def can_repeat_cache(network: PreTrainedModel) -> bool:
 
 
 def _draw_by_generate(
-    network: PreTrainedModel,
-    prompts: Sequence[Sequence[int]],
-    uniforms_PKT: np.ndarray,
-    ends: Sequence[int],
-    pad: int,
-    temperature: float,
-    top_p: float,
+    network: PreTrainedModel, request: Request, uniforms_PKT: np.ndarray, ends: Sequence[int], pad: int
 ) -> list[list[list[int]]]:
     """Draw as `draw` does, for models whose state cannot be repeated; the uniform numbers only seed torch's
     generator."""
+    prompts = request.prompts
     copies, longest = uniforms_PKT.shape[1:]
     width = max(len(ids) for ids in prompts)
     ids_PW, mask_PW = left_padded(prompts, width, pad, network.device)
     torch.manual_seed(int.from_bytes(hashlib.sha256(uniforms_PKT.tobytes()).digest()[:8], signed=True))
     decoding: dict[str, Any] = {"do_sample": False}
-    if temperature > 0:
-        decoding = {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0}
+    if request.temperature > 0:
+        decoding = {
+            "do_sample": True,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "top_k": 0,
+        }
     drawn_RT = cast(Any, network).generate(
         input_ids=ids_PW.repeat_interleave(copies, 0),
         attention_mask=mask_PW.repeat_interleave(copies, 0),

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
-import numpy as np
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from training.engine.drawing import draw
-from training.engine.interrupt import Interrupt
+from training.engine.drawing import Request, draw
 from training.engine.methods import ModelSpec, SampleMethod
 from training.engine.models import end_tokens, load_model
-from training.engine.packing import Tokens
 
 CPU_ROWS = 64
 """Rows at a time on a CPU, where a batch takes a minute or more: what is not finished is drawn again after a kill."""
@@ -38,29 +35,15 @@ class Generator(Protocol):
         """Take over the policy as it is now, after so many optimizer steps; without effect where it is the very model
         that draws."""
 
-    def draw(
-        self,
-        prompts: Sequence[Tokens],
-        uniforms: Sequence[np.ndarray],
-        *,
-        temperature: float,
-        top_p: float,
-        interrupt: Interrupt,
-        on_progress: Callable[[float], object] = lambda share: None,
-    ) -> list[list[list[int]]]:
+    def draw(self, request: Request) -> list[list[list[int]]]:
         """Return for each prompt, for each response, its tokens, with the one that ended it.
-
-        Args:
-            prompts: their tokens.
-            uniforms: for each prompt, the random numbers of its responses. Shape of each: ``(samples, longest)``.
-            temperature: 0 always takes the likeliest token.
-            top_p: the probability mass that is kept.
-            interrupt: asked as often as the generator can.
-            on_progress: called with the share that is done.
 
         Raises:
             Stopped: as the interrupt asks; nothing is kept.
         """
+
+    def close(self) -> None:
+        """Give back what the drawing alone takes; nothing is drawn afterwards."""
 
 
 @dataclass(frozen=True)
@@ -99,36 +82,27 @@ class OwnGenerator:
     def refresh(self, step: int) -> None:
         """See `Generator.refresh`: the network is the policy."""
 
-    def draw(
-        self,
-        prompts: Sequence[Tokens],
-        uniforms: Sequence[np.ndarray],
-        *,
-        temperature: float,
-        top_p: float,
-        interrupt: Interrupt,
-        on_progress: Callable[[float], object] = lambda share: None,
-    ) -> list[list[list[int]]]:
+    def draw(self, request: Request) -> list[list[list[int]]]:
         """See `Generator.draw`; the longest prompts come first, so that memory runs out early or never."""
+        prompts, uniforms = request.prompts, request.uniforms
         order = sorted(range(len(prompts)), key=lambda n: -len(prompts[n]))
         size = max(1, self.rows // max(1, len(uniforms[0]) if uniforms else 1))
         drawn: list[list[list[int]]] = [[] for _ in prompts]
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
-            rows = draw(
-                self.network,
-                [prompts[n] for n in chosen],
-                np.stack([uniforms[n] for n in chosen]),
-                ends=self.ends,
-                pad=self.pad,
-                temperature=temperature,
-                top_p=top_p,
-                interrupt=interrupt,
-                on_progress=partial(_tell, on_progress, start / len(order), len(chosen) / len(order)),
+            part = replace(
+                request,
+                prompts=[prompts[n] for n in chosen],
+                uniforms=[uniforms[n] for n in chosen],
+                on_progress=partial(_tell, request.on_progress, start / len(order), len(chosen) / len(order)),
             )
+            rows = draw(self.network, part, ends=self.ends, pad=self.pad)
             for n, each in zip(chosen, rows, strict=True):
                 drawn[n] = each
         return drawn
+
+    def close(self) -> None:
+        """See `Generator.close`: the network is its owner's."""
 
 
 def _tell(on_progress: Callable[[float], object], before: float, part: float, share: float) -> None:

@@ -8,12 +8,14 @@ as well.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from datasets import Dataset
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
 from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
 from training.engine.actor_critic import POLICY, RewardLoader
@@ -38,6 +40,10 @@ from training.engine.training_run import refuse_other_world
 from training.engine.tree_attention import install
 from training.engine.work import estimate_work
 
+CUT = "completions/clipped_ratio"
+NAMES = {"completions/mean_length": "length", "clip_ratio/region_mean": "clip_fraction"}
+"""What TRL calls what a ppo run calls by another name."""
+REWARD = "reward_model"
 TITLES = {"rloo": "REINFORCE leave-one-out", "grpo": "Group relative policy optimization"}
 
 
@@ -67,6 +73,11 @@ def run(spec: Spec, events: Events, interrupt: Interrupt) -> None:
     full = method.parameters.kind == "full"
     if method.parameters.kind == "qlora":
         refuse_qlora_if_impossible()
+    if spec.data.watch is not None:
+        raise Refused(
+            f"`data.watch` goes with `method.algorithm` ppo: TRL's trainer of {method.algorithm} watches nothing. "
+            "Leave it out, or hold the reward model against it in an evaluation."
+        )
     folders, _ = reward_folders(spec)
     if full and any(folder.adapter for folder in folders):
         raise Refused(
@@ -93,7 +104,7 @@ def run(spec: Spec, events: Events, interrupt: Interrupt) -> None:
         ),
         processing_class=tokenizer,
         peft_config=None if full else adapter_settings(network, method.parameters),
-        callbacks=[TrainingProgress(events, interrupt)],
+        callbacks=[GroupProgress(events, interrupt, method.missing_end_penalty)],
     )
     padding: Any = tokenizer.pad_token_id
     loader = RewardLoader(trainer.model, tokenizer, processes.device)
@@ -102,7 +113,7 @@ def run(spec: Spec, events: Events, interrupt: Interrupt) -> None:
         rewards=[loader.load(folder, f"reward-{n}") for n, folder in enumerate(folders)],
         watch=None,
         oracle=None,
-        pass_maker=PassMaker(work, "separate", padding, tokens_at_once(method, processes.device)),
+        pass_maker=PassMaker(work, "alone", padding, tokens_at_once(method, processes.device)),
         device=processes.device,
         clip=method.reward_clip,
         penalty=method.ensemble_penalty,
@@ -126,6 +137,44 @@ def run(spec: Spec, events: Events, interrupt: Interrupt) -> None:
     _save(spec, trainer, tokenizer, events)
 
 
+class GroupProgress(TrainingProgress):
+    """Tells TRL's figures by the names of a ppo run and in its units, so that they are drawn alike.
+
+    Args:
+        events: where they go.
+        interrupt: asked after each step.
+        penalty: what a reward has less than its score where a response was cut.
+    """
+
+    _length = math.nan
+
+    def __init__(self, events: Events, interrupt: Interrupt, penalty: float) -> None:
+        super().__init__(events, interrupt)
+        self._penalty = penalty
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().on_log(args, state, control, self.renamed(logs or {}), **kwargs)
+
+    def renamed(self, logs: Mapping[str, float]) -> dict[str, float]:
+        """Return figures under other names: responses are described where a rollout was drawn alone, which is not at
+        every step."""
+        told = {NAMES.get(name, name): value for name, value in logs.items()}
+        self._length = told.get("length", self._length)
+        if CUT in told:
+            cut = told.pop(CUT)
+            told |= {"ended": 1 - cut, "score": told[f"rewards/{REWARD}/mean"] + self._penalty * cut}
+        if "kl" in told:
+            told["kl"] *= self._length  # TRL's is a token's
+        return told
+
+
 class GroupRewards:
     """Scores completions for TRL's trainers, and tells samples.
 
@@ -140,7 +189,7 @@ class GroupRewards:
     """Set once reward models lie on the policy's base, which TRL wraps."""
     wrapped: Any = None
     """PEFT's hold on the policy, whose adapter is switched on again after scoring."""
-    __name__ = "reward_model"
+    __name__ = REWARD
 
     def __init__(self, spec: Spec, tasks: Sequence[Task], ends: Sequence[int], events: Events) -> None:
         self._spec = spec
@@ -159,13 +208,23 @@ class GroupRewards:
             Episode(number, tuple(ids) or (ends[0],), not ids or ids[-1] in ends)
             for number, ids in zip(task, completion_ids, strict=True)
         ]
-        with torch.no_grad():
+        with self._judging(), torch.no_grad():
             scores_B = self.judge.scores(self._tasks, episodes)
-        if self.wrapped is not None:
-            self.wrapped.set_adapter(POLICY)
         ended_B = torch.tensor([each.ended for each in episodes])
         self._show(episodes, scores_B)
         return (scores_B - method.missing_end_penalty * ~ended_B).tolist()
+
+    @contextmanager
+    def _judging(self) -> Iterator[None]:
+        """Lend the policy's base to the reward adapters, which would drop out in the mode that TRL trains it in."""
+        if self.wrapped is None:
+            yield
+            return
+        trains = self.wrapped.training
+        self.wrapped.eval()
+        yield
+        self.wrapped.set_adapter(POLICY)
+        self.wrapped.train(trains)
 
     def _show(self, episodes: Sequence[Episode], scores_B: torch.Tensor) -> None:
         self._rollouts += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -38,7 +38,8 @@ class Judge:
         rewards: the ensemble.
         watch: an independent reward model.
         oracle: an independent function.
-        pass_maker: lays out passes.
+        pass_maker: lays out passes of the policy's network; a whole reward model reads each response in a row of its
+            own.
         device: where they are computed.
         clip: normalised rewards are cut to within ± this.
         penalty: see `training.engine.ppo_losses.aggregate`.
@@ -97,8 +98,12 @@ class Judge:
     ) -> torch.Tensor:
         prompts, responses = self._read(reward, tasks, episodes)
         rewards_B = torch.zeros(len(episodes))
+        # How the policy's rows are laid out was tried on its network alone.
+        pass_maker = (
+            replace(self.pass_maker, layout="alone") if reward.role.wrapped is None else self.pass_maker
+        )
         with reward.role.active():
-            for each in self.pass_maker.passes(prompts, responses, range(len(episodes))):
+            for each in pass_maker.passes(prompts, responses, range(len(episodes))):
                 check()
                 packed = each.packed.to(self.device)
                 rewards_B[each.rows_S] = reward.role.values(packed, packed.ends_S).cpu()

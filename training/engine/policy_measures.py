@@ -16,7 +16,7 @@ from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
 from training.engine.batches import Examples
-from training.engine.drawing import draw
+from training.engine.drawing import Request, draw
 from training.engine.events import Events
 from training.engine.examples import Example
 from training.engine.interrupt import Interrupt
@@ -99,19 +99,14 @@ class Answers:
         network: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         ends = end_tokens(network, self.tokenizer)
         padding: Any = self.tokenizer.pad_token_id
-        drawn = [
-            rows[0]
-            for rows in draw(
-                network,
-                [example.prompt for example in self.prompts],
-                np.stack([self._uniforms(example.prompt) for example in self.prompts]),
-                ends=ends,
-                pad=padding,
-                temperature=1.0,
-                top_p=1.0,
-                interrupt=self.interrupt,
-            )
-        ]
+        request = Request(
+            prompts=[example.prompt for example in self.prompts],
+            uniforms=[self._uniforms(example.prompt) for example in self.prompts],
+            temperature=1.0,
+            top_p=1.0,
+            interrupt=self.interrupt,
+        )
+        drawn = [rows[0] for rows in draw(network, request, ends=ends, pad=padding)]
         shown = next(iter(zip(self.prompts, drawn, strict=True)))
         self.events.sample(shown[0].messages, str(self.tokenizer.decode(shown[1], skip_special_tokens=True)))
         told = {

@@ -14,24 +14,34 @@ same weights bit for bit: see `training.engine.ppo_checkpoints`.
 from __future__ import annotations
 
 import importlib
-import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 
 import torch
 
 from training.engine.actor_critic import ActorCritic
+from training.engine.drawing import Request
 from training.engine.events import Events
 from training.engine.interrupt import Interrupt, Stopped
 from training.engine.judging import Judge
 from training.engine.optimising import Optimiser
-from training.engine.over_optimisation import Watched, falling
 from training.engine.ppo_checkpoints import Checkpoints, Progress
 from training.engine.ppo_figures import figures_of
+from training.engine.ppo_guards import (
+    Diverged,
+    check_finite,
+    check_gradients,
+    check_ratio,
+    keep_to_budget,
+    tell_if_none_ended,
+    watch,
+)
 from training.engine.ppo_losses import (
     adapted_coefficient,
     best_line,
+    final_scores,
     generalised_advantages,
     kl_estimates,
     policy_losses,
@@ -45,13 +55,6 @@ from training.engine.ppo_setup import Setup, prepare
 from training.engine.processes import Processes
 from training.engine.rollout import Episode, Experience, ForwardPass, Task, mask_of, minibatches, uniforms
 from training.engine.spec import Spec
-
-RATIO_TOLERANCE = 1e-4
-"""By how much the ratio of the first minibatch may differ from 1: there the policy is still the one that drew."""
-
-
-class Diverged(Exception):
-    """A number is not finite any more; the message says which."""
 
 
 def run(spec: Spec, events: Events, interrupt: Interrupt) -> None:
@@ -76,7 +79,8 @@ def run(spec: Spec, events: Events, interrupt: Interrupt) -> None:
             trainer.save()
             raise
         except Diverged as failure:
-            good = trainer.checkpoints.restore(trainer.optimiser)
+            # What failed is the very weights of this step: a checkpoint of them is none to go back to.
+            good = trainer.checkpoints.restore(trainer.optimiser, before=trainer.steps_done)
             if good is not None:
                 save_policy(setup, good)
             raise refuse_diverged(spec, failure, good) from failure
@@ -130,7 +134,7 @@ class PpoRun:
             episodes = self.draw(tasks)
         with self.timed("scoring"), torch.no_grad(), self.setup.precision():
             experience = self.score(tasks, episodes)
-        self.check_finite(experience)
+        check_finite(experience, self.processes.total)
         self.estimate_advantages(experience)
         return experience
 
@@ -152,11 +156,15 @@ class PpoRun:
         with self.models.policy.active(), self.setup.precision():
             generator.refresh(self.steps_done)
             drawn = generator.draw(
-                [task.tokens for task in tasks],
-                [uniforms(self.seed, place, method.samples, method.max_tokens) for place in self.places],
-                temperature=method.temperature,
-                top_p=1.0,  # the whole distribution: it is the one whose gradient is taken
-                interrupt=self.interrupt if self.processes.world == 1 else Interrupt(None),
+                Request(
+                    prompts=[task.tokens for task in tasks],
+                    uniforms=[
+                        uniforms(self.seed, place, method.samples, method.max_tokens) for place in self.places
+                    ],
+                    temperature=method.temperature,
+                    top_p=1.0,  # the whole distribution: it is the one whose gradient is taken
+                    interrupt=self.interrupt if self.processes.world == 1 else Interrupt(None),
+                )
             )
         return [
             Episode(number, tuple(row), row[-1] in generator.ends)
@@ -206,20 +214,22 @@ class PpoRun:
     def estimate_advantages(self, experience: Experience) -> None:
         """Fill in advantages and returns."""
         method, mask_BT, total = self.method, experience.mask_BT, self.processes.total
-        ended_B = torch.tensor([each.ended for each in experience.episodes])
-        if method.truncated == "bootstrap":
-            self.warn_if_none_ended(ended_B)
-            # A response that was cut goes on: what it would have come to stands for what it came to.
-            scores_B = experience.scores_B.where(ended_B, 0.0)
-        else:
-            scores_B = experience.scores_B - method.missing_end_penalty * (~ended_B)
+        bootstrap = method.truncated == "bootstrap"
+        if bootstrap:
+            tell_if_none_ended(experience, total, self.events)
+        scores_B = final_scores(
+            experience.scores_B,
+            experience.ended_B,
+            penalty=method.missing_end_penalty,
+            bootstrap=bootstrap,
+        )
         kl_BT = kl_estimates(experience.log_probs_BT, experience.reference_BT, method.kl_estimator)
         rewards_BT = token_rewards(kl_BT, scores_B, mask_BT, self.progress.coefficient)
         if method.whiten_rewards:
             rewards_BT = whiten(rewards_BT, mask_BT, keep_mean=True, total=total)
         if self.steps_done == 0 and method.value_start == "fitted":
             self.fit_values(experience, rewards_BT)
-        goes_on_B = ~ended_B if method.truncated == "bootstrap" else torch.zeros_like(ended_B)
+        goes_on_B = ~experience.ended_B & bootstrap
         advantages_BT, experience.returns_BT = generalised_advantages(
             rewards_BT,
             experience.values_BT,
@@ -231,14 +241,6 @@ class PpoRun:
         if method.whiten_advantages:
             advantages_BT = whiten(advantages_BT, mask_BT, total=total)
         experience.advantages_BT = advantages_BT
-
-    def warn_if_none_ended(self, ended_B: torch.Tensor) -> None:
-        """Say that there is nothing to learn from where every score gives way to a value."""
-        if not float(self.processes.total(ended_B.sum().double())):
-            self.events.log(
-                "`method.truncated` bootstrap takes the scores of responses that ended alone, and no response of the "
-                "rollout ended: it teaches nothing. Raise `method.max_tokens`, or set `method.truncated` to score."
-            )
 
     def fit_values(self, experience: Experience, rewards_BT: torch.Tensor) -> None:
         """Scale and shift the first values, and the value function's head, to what followed each token."""
@@ -294,7 +296,7 @@ class PpoRun:
                 found["policy_change"] += float((gap_N.expm1() - gap_N).sum())  # k3 of old against new
                 found["ratio"] += float(gap_N.exp().sum())
         if self.progress.step == 0:
-            self.check_ratio(furthest)
+            check_ratio(furthest)
         with self.models.value.active():
             for each in passes:
                 with self.setup.precision():
@@ -310,9 +312,7 @@ class PpoRun:
                 found["value_clip_fraction"] += float(clipped_N.sum())
         share = self.steps_done / (self.steps_a_rollout * method.rollouts)
         norms = self.optimiser.step(share, self.progress.rate_factor)
-        for name, norm in norms.items():
-            if not math.isfinite(norm):
-                raise Diverged(f"the {name}'s gradient is no finite number any more")
+        check_gradients(norms)
         sums = self.processes.total(torch.tensor(list(found.values()), dtype=torch.float64))
         measured = dict(zip(found, (sums / tokens).tolist(), strict=True))
         measured |= {"grad_norm": norms["policy"], "value_grad_norm": norms["value"]}
@@ -326,15 +326,6 @@ class PpoRun:
             return value.values_of(part.pick(experience.features_BTD, experience.mask_BT))
         return value.values(part.packed, part.packed.sources_N)
 
-    def check_ratio(self, furthest: float) -> None:
-        """Raise unless the policy is still the one that drew: else log-probabilities of rollout and training differ by
-        a mistake, which learning would hide (N+, ratio of the first minibatch)."""
-        if math.isfinite(furthest) and furthest > RATIO_TOLERANCE:
-            raise RuntimeError(
-                f"The first minibatch's ratio differs from 1 by {furthest:.2g} (at most {RATIO_TOLERANCE:g}): the "
-                "passes of rollout and training do not agree on this model."
-            )
-
     # ---- after a rollout ----
 
     def finish_rollout(self, experience: Experience) -> None:
@@ -342,8 +333,9 @@ class PpoRun:
         progress, method, tasks = self.progress, self.method, self.tasks
         values = self.measure(experience)
         progress.rollout += 1
-        self.watch(tasks, experience, values)
-        self.keep_to_budget(values["kl"])
+        independent = self.judge.independent(tasks, experience.episodes)
+        values |= watch(progress, method, values, independent, self.events)
+        keep_to_budget(progress, method, values["kl"], self.events)
         if method.kl_target is not None:
             progress.coefficient = adapted_coefficient(
                 progress.coefficient, values["kl"], method.kl_target, method.kl_gain
@@ -366,43 +358,6 @@ class PpoRun:
             **self.progress.tally,
             **{f"seconds/{name}": value for name, value in self._seconds.items()},
         }
-
-    def watch(self, tasks: Sequence[Task], experience: Experience, values: dict[str, float]) -> None:
-        """Have independent scorers judge the rollout; where they fall while the reward rises, the policy has found what
-        the reward model does not know (Gao et al. 2022, "Scaling laws for reward model overoptimization")."""
-        independent = self.judge.independent(tasks, experience.episodes)
-        if not independent:
-            return
-        values |= {f"watch/{name}": value for name, value in independent.items()}
-        values["watch/sqrt_kl"] = math.sqrt(max(0.0, values["kl"]))
-        self.progress.watched.append(Watched(values["score"], independent))
-        alarmed = falling(self.progress.watched, self.method.watch_window)
-        values["watch/alarm"] = float(bool(alarmed))
-        if not alarmed:
-            return
-        self.events.log(
-            f"Alarm: over the last {2 * self.method.watch_window} rollouts the reward rose while "
-            f"{' and '.join(alarmed)} fell, at a KL of {values['kl']:.3g} nats a response: the policy may be "
-            "exploiting the reward model. Compare earlier checkpoints, raise `method.kl_coefficient`, or train the "
-            "reward model on new responses."
-        )
-        if self.method.on_alarm == "stop":
-            self.progress.over = "an independent scorer fell while the reward rose"
-
-    def keep_to_budget(self, kl: float) -> None:
-        """Do as the settings say where the policy has gone further than it may."""
-        budget = self.method.kl_budget
-        if budget is None or kl <= budget:
-            return
-        if self.method.on_kl_budget == "stop":
-            self.progress.over = f"the KL is {kl:.3g} nats a response, beyond the budget of {budget:g}"
-            self.events.log(f"Stopped after {self.progress.rollout} rollouts: {self.progress.over}.")
-        else:
-            self.progress.rate_factor /= 2
-            self.events.log(
-                f"The KL is {kl:.3g} nats a response, beyond the budget of {budget:g}: rates are halved, to "
-                f"{self.progress.rate_factor:g} of what they would be."
-            )
 
     # ---- what the parts above share ----
 
@@ -437,13 +392,6 @@ class PpoRun:
             parts.append(self._layouts[rows])
         return parts
 
-    def check_finite(self, experience: Experience) -> None:
-        """Raise `Diverged` if a model says what is no number."""
-        for name in ("log_probs_BT", "values_BT", "scores_B"):
-            fine = bool(getattr(experience, name).isfinite().all())
-            if float(self.processes.total(torch.tensor(float(not fine)))):
-                raise Diverged(f"{name.rsplit('_', 1)[0]} of a rollout are no finite numbers any more")
-
     def stop_if_asked(self) -> None:
         """Raise `Stopped` if this run must stop, in all processes at the same place."""
         if self.processes.world == 1 or self.processes.stop_together(self.interrupt):
@@ -459,17 +407,9 @@ class PpoRun:
         """Write a checkpoint of this very place, if there is none yet."""
         self.checkpoints.save(self.optimiser, self.progress, self.experience, self.steps_done)
 
-    def timed(self, name: str) -> _Timed:
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
         """Count the seconds of a block."""
-        return _Timed(self._seconds, name)
-
-
-class _Timed:
-    def __init__(self, seconds: dict[str, float], name: str) -> None:
-        self._seconds, self._name = seconds, name
-
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
-
-    def __exit__(self, *error: object) -> None:
-        self._seconds[self._name] = time.perf_counter() - self._began
+        began = time.perf_counter()
+        yield
+        self._seconds[name] = time.perf_counter() - began

@@ -59,16 +59,21 @@ class Checkpoints:
         self._folder = output / CHECKPOINTS_FOLDER
         self._processes = processes
 
-    def restore(self, optimiser: Optimiser) -> Progress | None:
-        """Take weights and moments from the newest checkpoint; None if there is none."""
+    def restore(self, optimiser: Optimiser, *, before: int | None = None) -> Progress | None:
+        """Take weights and moments from the newest checkpoint; None if there is none.
+
+        Args:
+            optimiser: is given them.
+            before: only checkpoints of fewer optimizer steps count.
+        """
         if self._processes.first:
             newest_checkpoint(self._folder)  # clears away what a killed process left half written
         self._processes.wait()
-        newest = newest_checkpoint(self._folder)
-        if newest is None:
+        counting = [each for each in self._whole() if before is None or steps_of(each) < before]
+        if not counting:
             return None
-        optimiser.take(load_file(newest / TENSORS_FILE))
-        state = json.loads((newest / STATE_FILE).read_text(encoding="utf-8"))
+        optimiser.take(load_file(counting[-1] / TENSORS_FILE))
+        state = json.loads((counting[-1] / STATE_FILE).read_text(encoding="utf-8"))
         return Progress(**{**state, "watched": [Watched(**each) for each in state["watched"]]})
 
     def experience(self, progress: Progress) -> Experience | None:
@@ -120,7 +125,15 @@ class Checkpoints:
     def _own_file(self) -> str:
         return f"experience-{self._processes.rank}.safetensors"
 
+    def _whole(self) -> list[Path]:
+        """Return the checkpoints, the newest last."""
+        return sorted(self._folder.glob("checkpoint-*"), key=steps_of)
+
     def _forget_old(self) -> None:
-        whole = sorted(self._folder.glob("checkpoint-*"), key=lambda each: int(each.name.rpartition("-")[2]))
-        for old in whole[:-CHECKPOINTS_KEPT]:
+        for old in self._whole()[:-CHECKPOINTS_KEPT]:
             shutil.rmtree(old, ignore_errors=True)
+
+
+def steps_of(checkpoint: Path) -> int:
+    """Return after how many optimizer steps a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])

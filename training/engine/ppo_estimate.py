@@ -40,6 +40,8 @@ from training.engine.work import ATTENTION_RATE
 
 CACHE_COPIES = 1.5
 """Of keys and values: rows that ended leave by copying the rest."""
+FEATURES = "kept hidden states"
+"""Before each token, for a value function that is a head alone."""
 LOGITS_COPIES = 3
 """While a token is drawn: logits, probabilities, their running sums."""
 
@@ -87,11 +89,11 @@ class PpoEstimator:
     def estimate(self, setup: Setup, free: int) -> Estimate:
         """Return what the run needs in a setup, where so many bytes are free."""
         rows = max(1, setup.tokens_at_once // self.longest)
-        mine = max(1, self._method.batch_size // self._processes)
+        mine = self._mine
         rows = min(rows, mine)
         size = PassSize(rows, self.longest, rows * self._method.max_tokens, plain=self._method.samples == 1)
         terms = self._memory(setup, size)
-        kept = ("weights", "other models", "adapters", "optimizer state", "libraries")
+        kept = ("weights", "other models", "adapters", "optimizer state", FEATURES, "libraries")
         lasting = sum(terms[name] for name in kept)
         learning = terms["gradients"] + terms[KEPT] + terms[SCORING]
         steps = self._method.rollouts * self._method.epochs * self._method.minibatches
@@ -137,7 +139,12 @@ class PpoEstimator:
             value_rank = shared[0]
         full = setup.kind == "full"
         policy = whole if full else shape.adapters
-        trained = policy + round(a_rank * value_rank)
+        if self._head_only:
+            value_rank = 0
+        trained = policy + round(a_rank * value_rank) + shape.hidden + 1
+        features = 0
+        if self._head_only and self._device.type == "cpu":  # where rollouts are kept
+            features = self._mine * self._method.max_tokens * shape.hidden
         others = sum(parameters_in(folder) for folder in self._folders if not folder.adapter)
         return {
             "weights": weights,
@@ -149,14 +156,24 @@ class PpoEstimator:
             KEPT: kept_by(shape, setup, size, precision),
             SCORING: scoring_bytes(shape, setup, size, precision),
             "generation": self._generation(shape, precision),
+            FEATURES: features * FLOAT32,
             "libraries": LIBRARIES.get(self._device.type, LIBRARIES["cpu"]),
         }
 
     @property
+    def _head_only(self) -> bool:
+        """Whether of the value function a head alone learns, from hidden states that are kept."""
+        return self._method.value == "head"
+
+    @property
+    def _mine(self) -> int:
+        """Responses of a rollout in each process."""
+        return max(1, self._method.batch_size // self._processes)
+
+    @property
     def _rows(self) -> int:
         """Responses that are drawn together."""
-        most = CPU_ROWS if self._device.type == "cpu" else GPU_ROWS
-        return min(most, max(1, self._method.batch_size // self._processes))
+        return min(CPU_ROWS if self._device.type == "cpu" else GPU_ROWS, self._mine)
 
     def _generation(self, shape: ModelShape, precision: Precision) -> int:
         assert self._spec.model is not None
@@ -186,8 +203,9 @@ class PpoEstimator:
             seconds_of(operations, 2 * layers, rate, device)
             for operations in [forward[0]] * 2 + [backward[0]] * (1 + len(self._folders))
         )
+        learned = (forward[1],) if self._head_only else (forward[1], backward[1])
         learning = method.epochs * sum(
-            seconds_of(operations, 6 * layers, rate, device) for operations in (forward[1], backward[1])
+            seconds_of(operations, 6 * layers, rate, device) for operations in learned
         )
         traffic = BYTES_A_SECOND.get(device, BYTES_A_SECOND["cpu"])
         weights = (shape.body + shape.head) * self._precision.weights

@@ -50,6 +50,24 @@ def kl_estimates(log_probs: torch.Tensor, reference: torch.Tensor, estimator: Kl
     return -log_ratio if estimator == "k1" else log_ratio.expm1() - log_ratio
 
 
+def final_scores(
+    scores_B: torch.Tensor, ended_B: torch.Tensor, *, penalty: float, bootstrap: bool
+) -> torch.Tensor:
+    """Return what each response is given at its last token.
+
+    Args:
+        scores_B: by the reward models. Shape: ``(responses,)``.
+        ended_B: whether each ended by itself; others were cut at the longest length.
+        penalty: taken off where a response was cut (N+, the end-of-sequence trick, in TRL's form).
+        bootstrap: a response that was cut is given nothing: it goes on, and the value of that stands for what it would
+            have come to (Pardo et al. 2018, "Time limits in reinforcement learning").
+
+    Returns:
+        Shape: ``(responses,)``.
+    """
+    return scores_B.where(ended_B, 0.0) if bootstrap else scores_B - penalty * ~ended_B
+
+
 def token_rewards(
     kl_BT: torch.Tensor, scores_B: torch.Tensor, mask_BT: torch.Tensor, coefficient: float
 ) -> torch.Tensor:

@@ -43,30 +43,28 @@ def estimator_of(
 
 
 class PpoPreflight:
-    """The estimate of one run; entered while it runs, to measure what it takes.
+    """Holds a run to its estimate before anything is loaded; entered while it runs, it measures what the run takes.
+
+    Args:
+        estimator: of the run, from `estimator_of`.
+        events: told the estimate, and given the record.
+        processes: of the run; the one with the least free memory decides.
+        binding: whether a run that does not fit is refused.
 
     Raises:
-        Refused: the run does not fit; the sentence says what would.
+        Refused: it does not fit; the sentence says what would.
     """
 
     def __init__(
-        self,
-        spec: Spec,
-        events: Events,
-        tasks: Sequence[Task],
-        rewards: Sequence[RewardFolder],
-        watch: RewardFolder | None,
-        processes: Processes,
+        self, estimator: PpoEstimator, events: Events, processes: Processes, *, binding: bool
     ) -> None:
-        device = processes.device
-        estimator = estimator_of(spec, tasks, rewards, watch, device, processes=processes.world)
         self._events = events
         self._processes = processes
-        self._memory = PeakMemory(device)
-        free = min(processes.gather([free_memory(device)]))
+        self._memory = PeakMemory(processes.device)
+        free = min(processes.gather([free_memory(processes.device)]))
         self.estimate = estimator.estimate(estimator.setup, free)
         events.log(sentence(self.estimate))
-        if spec.method.preflight:
+        if binding:
             refuse_too_big(self.estimate, estimator)
 
     def __enter__(self) -> Self:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from training.engine.methods import ParametersSpec
@@ -21,6 +21,14 @@ class PpoData:
     ``weights`` or ``merged`` of any architecture are a model of their own in memory. Several are an ensemble."""
     watch: str | None = setting(None)
     """The folder of an independent reward model (another seed, other rankings), to watch for over-optimisation."""
+
+
+ONLY_PPO = frozenset({
+    "minibatches", "generator", "value_learning_rate", "discount", "decay", "value_clip", "value", "value_start",
+    "whiten_advantages", "whiten_rewards", "kl_estimator", "kl_target", "kl_gain", "kl_budget", "on_kl_budget",
+    "truncated", "watch_oracle", "watch_window", "on_alarm", "value_rank", "layout",
+})  # fmt: skip
+"""Settings that `algorithm` ppo alone takes notice of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +128,11 @@ class PpoMethod:
     """Of the policy; without dropout. qlora and lora share one frozen base with value and reward; full needs a second
     copy of the model for the reference. All three."""
     value_rank: int | None = setting(None, at_least=1, at_most=1024)
-    """Rank of the value function's adapters where it does not start from a reward model's. None: `parameters.rank`."""
+    """Rank of the value function's adapters where it does not start from a reward model's. None: `parameters.rank`.
+    ppo."""
     tokens_at_once: int | None = setting(None, at_least=8)
-    """Most tokens of a forward pass, padding included. None: 512 on a CPU, and 16,384 on a GPU. ppo."""
+    """Most tokens of a forward pass, padding included. None: 512 on a CPU, and 16,384 on a GPU. ppo; of rloo and grpo
+    the passes that score."""
     layout: Literal["auto", "tree", "separate"] = setting("auto")
     """How responses to one prompt lie in a forward pass, see `training.engine.methods.TrainingMethod.layout`. ppo."""
     activation_checkpointing: bool | None = setting(None)
@@ -157,10 +167,23 @@ class PpoMethod:
                 f"`method.minibatches` {self.minibatches} is more than the {self.batch_size} responses of a rollout "
                 "(`method.batch_size`)."
             )
-        if self.algorithm != "ppo" and self.samples < 2:
+        if self.algorithm == "ppo":
+            return
+        if self.samples < 2:
             raise Refused(
                 f"`method.algorithm` {self.algorithm} compares the responses to a prompt with each other: set "
                 "`method.samples` to 2 at least."
+            )
+        ignored = [
+            each.name
+            for each in fields(self)
+            if each.name in ONLY_PPO and getattr(self, each.name) != each.default
+        ]
+        if ignored:
+            raise Refused(
+                f"`method.algorithm` {self.algorithm} is TRL's trainer, which takes no notice of "
+                f"{', '.join(f'`method.{name}`' for name in ignored)}: leave that out, or set `method.algorithm` to "
+                "ppo."
             )
 
     @property

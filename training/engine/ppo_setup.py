@@ -23,7 +23,7 @@ from training.engine.packed_forward import score_packed_responses
 from training.engine.packing import Branching
 from training.engine.parameters import refuse_qlora_if_impossible
 from training.engine.ppo_limits import recomputes, tokens_at_once
-from training.engine.ppo_preflight import PpoPreflight
+from training.engine.ppo_preflight import PpoPreflight, estimator_of
 from training.engine.ppo_settings import PpoMethod
 from training.engine.processes import Processes
 from training.engine.prompts import read_prompts
@@ -109,7 +109,8 @@ def prepare(spec: Spec, events: Events, interrupt: Interrupt) -> Iterator[Setup]
     interrupt.check()
     processes = Processes()
     device = processes.device
-    with PpoPreflight(spec, events, tasks, rewards, watch, processes) as preflight:
+    estimator = estimator_of(spec, tasks, rewards, watch, device, processes=processes.world)
+    with PpoPreflight(estimator, events, processes, binding=method.preflight) as preflight:
         torch.manual_seed(spec.seed)  # new adapters are drawn
         models, tokenizer = ActorCritic.load(spec.model, method, rewards, watch, device)
         interrupt.check()

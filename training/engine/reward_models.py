@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from peft import PeftConfig
 from safetensors import SafetensorError, safe_open
+from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
 
 from training.engine.methods import ModelSpec
@@ -129,10 +130,12 @@ class RewardFolder:
             tokenizer = AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise Refused(f"The reward model {self.path} cannot be loaded: {error}") from error
-        if network.config.num_labels != 1 or tokenizer.chat_template is None:
+        # Decoders read the reward at the last token and call the head so; encoders read it elsewhere.
+        is_decoder = isinstance(getattr(network, "score", None), nn.Linear)
+        if not is_decoder or network.config.num_labels != 1 or tokenizer.chat_template is None:
             raise Refused(
-                f"The reward model {self.path} must give one number a response, and have a tokenizer with a chat "
-                "template."
+                f"The reward model {self.path} must be a decoder that gives one number a response, and have a "
+                "tokenizer with a chat template."
             )
         for parameter in network.parameters():
             parameter.requires_grad_(False)

@@ -53,6 +53,10 @@ class Episode:
         return self.tokens[:-1] if self.ended else self.tokens
 
 
+PROMPTS, TOKENS, MINIBATCHES = 1, 2, 3
+"""Numbers that keep the draws of one seed apart: NumPy seeds alike from (s, t) and (s, t, 0)."""
+
+
 class PromptStream:
     """Prompts without end: every prompt once, in an order drawn for each pass.
 
@@ -64,11 +68,15 @@ class PromptStream:
     def __init__(self, count: int, seed: int) -> None:
         self._count = count
         self._seed = seed
+        self._order: tuple[int, np.ndarray] | None = None
 
     def at(self, place: int) -> int:
         """Return the number of the prompt at a place in the stream."""
         turn, index = divmod(place, self._count)
-        return int(np.random.default_rng([self._seed, turn]).permutation(self._count)[index])
+        if self._order is None or self._order[0] != turn:
+            dice = np.random.default_rng([self._seed, PROMPTS, turn])
+            self._order = turn, dice.permutation(self._count)
+        return int(self._order[1][index])
 
 
 def uniforms(seed: int, place: int, samples: int, longest: int) -> np.ndarray:
@@ -83,16 +91,16 @@ def uniforms(seed: int, place: int, samples: int, longest: int) -> np.ndarray:
     Returns:
         Shape: ``(samples, longest)``, float32 in [0, 1).
     """
-    rows = [np.random.default_rng([seed, place, n]).random(longest, dtype=np.float32) for n in range(samples)]
-    return np.stack(rows)
+    dice = [np.random.default_rng([seed, TOKENS, place, n]) for n in range(samples)]
+    return np.stack([each.random(longest, dtype=np.float32) for each in dice])
 
 
 @dataclass
 class Experience:
     """B responses with what was measured of them once, on the CPU. T is the longest one's length.
 
-    ``episodes`` are in the order of the rows; all tensors but `scores_B` and `ended_B` have the shape ``(responses,
-    tokens)`` and are 0 at padding.
+    ``episodes`` are in the order of the rows. Tensors named BT have the shape ``(responses, tokens)`` and are 0 at
+    padding.
     """
 
     episodes: list[Episode]
@@ -114,6 +122,11 @@ class Experience:
     def mask_BT(self) -> torch.Tensor:
         """True at real tokens."""
         return mask_of(self.episodes)
+
+    @property
+    def ended_B(self) -> torch.Tensor:
+        """True where a response ended by itself."""
+        return torch.tensor([each.ended for each in self.episodes], dtype=torch.bool)
 
     def save(self, file: Path) -> None:
         """Write it as safetensors; `read` gives the same bits."""
@@ -147,7 +160,7 @@ _TENSORS = (
 def mask_of(episodes: Sequence[Episode]) -> torch.Tensor:
     """Return which places hold a token: by length, so that a token that doubles as padding counts as what it is. Shape:
     ``(responses, tokens)``."""
-    lengths_B = torch.tensor([len(each.tokens) for each in episodes])
+    lengths_B = torch.tensor([len(each.tokens) for each in episodes], dtype=torch.long)
     longest = int(lengths_B.max()) if len(lengths_B) else 0
     return torch.arange(longest) < lengths_B[:, None]
 
@@ -265,7 +278,7 @@ def _scoring(packed: Packed, lengths: Sequence[int]) -> Packed:
 def minibatches(seed: int, rollout: int, epoch: int, batch: int, count: int) -> list[list[int]]:
     """Return the episodes of a rollout, by their numbers over all processes, in so many parts in an order of the
     epoch's own (N+, shuffling within an epoch)."""
-    order = np.random.default_rng([seed, rollout, epoch]).permutation(batch)
+    order = np.random.default_rng([seed, MINIBATCHES, rollout, epoch]).permutation(batch)
     return [part.tolist() for part in np.array_split(order, count)]
 
 

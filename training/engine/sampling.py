@@ -13,6 +13,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from training.engine.conversation import render
+from training.engine.drawing import Request
 from training.engine.events import Events
 from training.engine.generator import Generator, make_generator
 from training.engine.interrupt import Interrupt
@@ -94,12 +95,16 @@ class Sampler:
         self.events.progress(len(responses), total, self.phase)
         for batch in batches:
             tokens = generator.draw(
-                [ids for _, ids in batch],
-                [self._uniforms(prompt.id) for prompt, _ in batch],
-                temperature=self.method.temperature,
-                top_p=self.method.top_p,
-                interrupt=self.interrupt,
-                on_progress=_Seldom(functools.partial(self._tell_within, len(responses), len(batch), total)),
+                Request(
+                    prompts=[ids for _, ids in batch],
+                    uniforms=[self._uniforms(prompt.id) for prompt, _ in batch],
+                    temperature=self.method.temperature,
+                    top_p=self.method.top_p,
+                    interrupt=self.interrupt,
+                    on_progress=_Seldom(
+                        functools.partial(self._tell_within, len(responses), len(batch), total)
+                    ),
+                )
             )
             finished = [
                 self._response(tokenizer, prompt.id, index, row, generator.ends)
@@ -110,6 +115,7 @@ class Sampler:
             responses += finished
             self.events.progress(len(responses), total, self.phase)
             self.events.sample(batch[0][0].messages, finished[0].text)
+        generator.close()
         return responses
 
     def _tell_within(self, before: int, prompts: int, total: int, share: float) -> None:

@@ -6,21 +6,23 @@ repeatable, but it draws other responses than that loop.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib
 import importlib.util
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from training.engine.interrupt import Interrupt
+from training.engine.drawing import Request
 from training.engine.methods import ModelSpec
 from training.engine.models import load_tokenizer, locate_base, reply_ends
-from training.engine.packing import Tokens
 from training.engine.parameters import merged_folder
 from training.engine.refusal import Refused
 
@@ -81,43 +83,45 @@ class VllmGenerator:
         if self.save is None:
             return
         assert self.folder is not None
+        shutil.rmtree(
+            self.folder, ignore_errors=True
+        )  # what was handed over before is loaded, or of a killed start
         place = self.folder / f"step-{step}"
+        place.mkdir(parents=True)
         self.save(place)
         request = importlib.import_module("vllm.lora.request").LoRARequest
         self._adapter = request(f"step-{step}", step + 1, str(place))
 
-    def draw(
-        self,
-        prompts: Sequence[Tokens],
-        uniforms: Sequence[np.ndarray],
-        *,
-        temperature: float,
-        top_p: float,
-        interrupt: Interrupt,
-        on_progress: Callable[[float], object] = lambda share: None,
-    ) -> list[list[list[int]]]:
+    def draw(self, request: Request) -> list[list[list[int]]]:
         """See `training.engine.generator.Generator.draw`; the interrupt is asked before and after."""
-        interrupt.check()
+        request.interrupt.check()
         vllm = importlib.import_module(PACKAGE)
-        requests, settings = [], []
-        for tokens, rows in zip(prompts, uniforms, strict=True):
+        prompts, settings = [], []
+        for tokens, rows in zip(request.prompts, request.uniforms, strict=True):
             for row in rows:
-                requests.append({"prompt_token_ids": list(tokens)})
+                prompts.append({"prompt_token_ids": list(tokens)})
                 settings.append(
                     vllm.SamplingParams(
-                        temperature=temperature,
-                        top_p=top_p,
+                        temperature=request.temperature,
+                        top_p=request.top_p,
                         max_tokens=len(row),
                         seed=seed_of(row),
                         stop_token_ids=list(self.ends),
                         detokenize=False,
                     )
                 )
-        answers = self.engine.generate(requests, settings, lora_request=self._adapter, use_tqdm=False)
-        interrupt.check()
+        answers = self.engine.generate(prompts, settings, lora_request=self._adapter, use_tqdm=False)
+        request.interrupt.check()
         drawn = iter([list(answer.outputs[0].token_ids) for answer in answers])
-        on_progress(1.0)
-        return [[next(drawn) for _ in rows] for rows in uniforms]
+        request.on_progress(1.0)
+        return [[next(drawn) for _ in rows] for rows in request.uniforms]
+
+    def close(self) -> None:
+        """Let go of the engine, which holds most of the GPU's memory: what comes next needs it."""
+        self.engine = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def start_engine(model: ModelSpec, *, memory: float, **options: Any) -> Any:

@@ -211,3 +211,14 @@ def tiny_reward(warm_engine: WarmEngine, tmp_path_factory: pytest.TempPathFactor
     from tests.training.engine.ppo_runs import make_reward  # it needs what is above
 
     return make_reward(warm_engine, tmp_path_factory.mktemp("rewards") / "lora", tiny_model)
+
+
+@pytest.fixture(scope="session")
+def whole_reward(
+    warm_engine: WarmEngine, tmp_path_factory: pytest.TempPathFactory, wider_tiny_model: Path
+) -> Path:
+    """A whole reward model, made of `wider_tiny_model`."""
+    from tests.training.engine.ppo_runs import make_reward
+
+    folder = tmp_path_factory.mktemp("rewards") / "whole"
+    return make_reward(warm_engine, folder, wider_tiny_model, parameters="full")

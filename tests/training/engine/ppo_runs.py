@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ def make_reward(
     code, log = engine.start({**spec, "seed": seed}, folder).wait()
     assert code == 0, log
     return Path(spec["output"]) / ("adapter" if parameters == "lora" else "weights")
+
+
+def with_dropout(reward: Path, folder: Path) -> Path:
+    """Copy a reward adapter, as if it had been trained with dropout."""
+    shutil.copytree(reward, folder)
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "lora_dropout": 0.5}), encoding="utf-8")
+    return folder
 
 
 def write_prompts(path: Path, count: int = 9) -> Path:
@@ -56,3 +65,8 @@ def ppo_spec(folder: Path, model: Path, reward: Path, **method: Any) -> dict[str
             **method,
         },
     }
+
+
+def group_spec(folder: Path, model: Path, reward: Path, **method: Any) -> dict[str, Any]:
+    """The same by TRL's RLOO: 4 responses a prompt, 2 optimizer steps a rollout."""
+    return ppo_spec(folder, model, reward, **{"algorithm": "rloo", "samples": 4, "minibatches": 1, **method})

@@ -9,19 +9,46 @@ from typing import Any
 import pytest
 import torch
 from peft import AutoPeftModelForSequenceClassification
-from transformers import AutoModelForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BertConfig,
+    BertForSequenceClassification,
+    BloomConfig,
+    BloomForSequenceClassification,
+    FalconConfig,
+    FalconForCausalLM,
+    OPTConfig,
+    OPTForCausalLM,
+    Starcoder2Config,
+    Starcoder2ForCausalLM,
+)
 
-from training.engine.actor_critic import ActorCritic
+from tests.training.engine.ppo_runs import with_dropout
+from training.engine.actor_critic import ActorCritic, RewardLoader, RewardRole, Role
 from training.engine.judging import Judge
 from training.engine.methods import ModelSpec, ParametersSpec
 from training.engine.models import closing_tokens, encode_prompt, end_tokens
 from training.engine.packing import Work
 from training.engine.ppo_losses import just_mine
 from training.engine.ppo_settings import PpoMethod
+from training.engine.refusal import Refused
 from training.engine.reward_models import RewardFolder
 from training.engine.rollout import Episode, PassMaker, Task
 
 CPU = torch.device("cpu")
+OTHER_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] }}: {{ message['content'] }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+TINY: dict[str, Any] = {
+    "vocab_size": 64,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "initializer_range": 0.2,
+}
 METHOD = PpoMethod(temperature=0.7, parameters=ParametersSpec(rank=4))
 
 
@@ -91,11 +118,16 @@ def test_log_probabilities_are_the_models_own_divided_by_the_temperature(
     assert (policy_N - reference_N).abs().max() > 0.01
 
 
-def test_scores_are_the_reward_models_own_at_the_end_of_the_whole_conversation_normalised(
-    loaded: tuple[ActorCritic, Any], tasks: list[Task], episodes: list[Episode], tiny_reward: Path
+@pytest.mark.parametrize("clip", [5.0, 0.1])
+def test_scores_are_the_reward_models_own_at_the_end_of_the_whole_conversation_normalised_and_clipped(
+    clip: float,
+    loaded: tuple[ActorCritic, Any],
+    tasks: list[Task],
+    episodes: list[Episode],
+    tiny_reward: Path,
 ) -> None:
     models, tokenizer = loaded
-    judge = Judge(tokenizer, models.rewards, None, None, maker(60), CPU, 5.0, 0.0, just_mine)
+    judge = Judge(tokenizer, models.rewards, None, None, maker(60), CPU, clip, 0.0, just_mine)
     statistics = json.loads((tiny_reward / "reward.json").read_text())
     plain: Any = AutoPeftModelForSequenceClassification.from_pretrained(tiny_reward, num_labels=1).eval()
 
@@ -108,7 +140,23 @@ def test_scores_are_the_reward_models_own_at_the_end_of_the_whole_conversation_n
             hidden = plain.base_model.model.model(ids).last_hidden_state[0, -1]
             reward = float(plain.base_model.model.score(hidden))
         expected = (reward - statistics["mean"]) / statistics["std"]
-        assert score == pytest.approx(max(-5.0, min(5.0, expected)), abs=1e-3)
+        assert score == pytest.approx(max(-clip, min(clip, expected)), abs=1e-3)
+
+
+def test_an_ensemble_is_normalised_member_by_member(
+    loaded: tuple[ActorCritic, Any], tasks: list[Task], episodes: list[Episode]
+) -> None:
+    """Of a member that gives s and one that gives s − 1, the mean is s − 0.5 and the spread 0.5."""
+    models, tokenizer = loaded
+    (one,) = models.rewards
+    both = [one, RewardRole(one.role, one.mean + one.std, one.std, None)]
+
+    def scores(rewards: list[RewardRole], penalty: float) -> torch.Tensor:
+        judge = Judge(tokenizer, rewards, None, None, maker(), CPU, 100.0, penalty, just_mine)
+        with torch.no_grad():
+            return judge.scores(tasks, episodes)
+
+    torch.testing.assert_close(scores(both, 2.0), scores([one], 0.0) - 0.5 - 2 * 0.5)
 
 
 def test_rewards_have_mean_0_and_spread_1_on_what_the_reward_model_was_trained_on(tiny_reward: Path) -> None:
@@ -152,21 +200,115 @@ def test_each_role_that_learns_has_a_gradient_of_its_own_and_the_base_none(
     assert others and all(p.grad is None for p in others)
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
 def test_recomputed_activations_give_the_same_gradient(
-    checkpointing: bool, loaded: tuple[ActorCritic, Any], tasks: list[Task], episodes: list[Episode]
+    loaded: tuple[ActorCritic, Any], tasks: list[Task], episodes: list[Episode]
 ) -> None:
     models, _ = loaded
     one = passes(tasks, episodes)
+    computed: list[int] = []
+    models.policy.network.model.layers[0].mlp.register_forward_pre_hook(lambda *_: computed.append(1))
 
     def gradient(recomputed: bool) -> torch.Tensor:
+        computed.clear()
         with models.checkpointing(recomputed), models.policy.active():
             models.policy.log_probs(one.packed).sum().backward()
+        assert len(computed) == 1 + recomputed
         found = torch.cat([p.grad.flatten() for p in models.policy.parameters().values()])
         models.backbone.zero_grad()
         return found
 
-    torch.testing.assert_close(gradient(checkpointing), gradient(False), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(gradient(True), gradient(False), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_reward_adapter_that_was_trained_with_dropout_drops_nothing_here(
+    checkpointing: bool,
+    tiny_model: Path,
+    tiny_reward: Path,
+    tmp_path: Path,
+    tasks: list[Task],
+    episodes: list[Episode],
+) -> None:
+    """Neither as a reward nor as the value function that starts from it."""
+    copy = with_dropout(tiny_reward, tmp_path / "reward")
+    folder = RewardFolder.read(str(copy), "data.rewards[0]", normalise=True)
+    models, _ = ActorCritic.load(ModelSpec(base=str(tiny_model)), METHOD, [folder], None, CPU)
+    one = passes(tasks, episodes)
+
+    for role in (models.value, models.rewards[0].role):
+        with models.checkpointing(checkpointing), role.active():
+            drawn = [role.values(one.packed, one.packed.ends_S) for _ in range(2)]
+        torch.testing.assert_close(drawn[0], drawn[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("network", "rate"),
+    [
+        (OPTForCausalLM(OPTConfig(**TINY, ffn_dim=32, dropout=0.5, word_embed_proj_dim=16)), "dropout"),
+        (FalconForCausalLM(FalconConfig(**TINY, hidden_dropout=0.5)), "hidden_dropout"),
+        (Starcoder2ForCausalLM(Starcoder2Config(**TINY, residual_dropout=0.5)), "residual_dropout"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else type(each).__name__,
+)
+def test_layers_that_are_recomputed_drop_nothing(network: Any, rate: str) -> None:
+    """Whether a layer, what lies in it, or the configuration says how much is dropped in training mode."""
+    network = network.eval()
+    role = Role(network, head=torch.nn.Linear(16, 1))
+    models = ActorCritic(Any, role, role, role, [], None)  # type: ignore[arg-type]
+    ids = torch.arange(10)[None] + 3
+    expected = network(ids).logits
+
+    with models.checkpointing(True):
+        found = network(ids).logits
+
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    assert getattr(network.config, rate) == 0.5, "as it is saved"
+
+
+@pytest.mark.parametrize("template", [None, OTHER_TEMPLATE])
+def test_a_whole_reward_model_reads_each_response_alone_and_with_its_own_tokenizer(
+    template: str | None, tasks: list[Task], episodes: list[Episode], tiny_model: Path, tmp_path: Path
+) -> None:
+    """How rows are laid out was tried on the policy; ALiBi, for one, does not take several texts in a row."""
+    policys, own = AutoTokenizer.from_pretrained(tiny_model), AutoTokenizer.from_pretrained(tiny_model)
+    own.chat_template = template or own.chat_template
+    torch.manual_seed(0)
+    config = BloomConfig(
+        vocab_size=len(own), hidden_size=16, n_layer=2, n_head=4, num_labels=1, initializer_range=0.5
+    )
+    BloomForSequenceClassification(config).save_pretrained(tmp_path)
+    own.save_pretrained(tmp_path)
+    folder = RewardFolder.read(str(tmp_path), "data.rewards[0]", normalise=False)
+    reward = RewardLoader(None, policys, CPU).load(folder, "reward-0")
+    assert (reward.tokenizer is None) == (template is None), (
+        "the policy's tokens are read where they are the same"
+    )
+    judge = Judge(policys, [reward], None, None, maker(), CPU, 1e9, 0.0, just_mine)
+    plain = BloomForSequenceClassification.from_pretrained(tmp_path).eval()
+
+    with torch.no_grad():
+        found_B = judge.scores(tasks, episodes)
+        for episode, score in zip(episodes, found_B.tolist(), strict=True):
+            prompt = encode_prompt(own, tasks[episode.task].shown)
+            said = (
+                own.encode(judge.text(episode), add_special_tokens=False) if template else episode.text_tokens
+            )
+            ids = torch.tensor([[*prompt, *said, *closing_tokens(own)]])
+            reward_of = plain.score(plain.transformer(ids).last_hidden_state[0, -1])
+            assert score == pytest.approx(float(reward_of), rel=1e-4, abs=1e-5)
+
+
+def test_a_reward_model_that_is_no_decoder_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    config = BertConfig(
+        vocab_size=300, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
+    config.num_labels = 1
+    BertForSequenceClassification(config).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_model).save_pretrained(tmp_path)
+    folder = RewardFolder.read(str(tmp_path), "data.rewards[0]", normalise=False)
+
+    with pytest.raises(Refused, match="must be a decoder that gives one number a response"):
+        folder.load_whole(CPU)
 
 
 def test_passes_within_a_token_budget_give_what_one_pass_gives(

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from peft import AutoPeftModelForCausalLM
 
-from tests.training.engine.ppo_runs import make_reward, ppo_spec
+from tests.training.engine.ppo_runs import group_spec, with_dropout
 from tests.training.engine.runs import Run, events_of, figures_of, models_of, weights_of
-from tests.training.engine.warm_engine import WarmEngine
+from training.engine.events import Events
+from training.engine.group_policy import GroupProgress
+from training.engine.interrupt import Interrupt
 
 Spec = dict[str, Any]
 
 
 @pytest.fixture
 def spec(tmp_path: Path, tiny_model: Path, tiny_reward: Path) -> Spec:
-    return ppo_spec(tmp_path, tiny_model, tiny_reward, samples=4)
+    return group_spec(tmp_path, tiny_model, tiny_reward)
 
 
 @pytest.mark.parametrize("algorithm", ["rloo", "grpo"])
@@ -29,11 +32,34 @@ def test_a_run_leaves_an_adapter_and_tells_what_it_scored(algorithm: str, spec: 
     assert code == 0, log
     assert models_of(spec) == ["adapter"]
     AutoPeftModelForCausalLM.from_pretrained(Path(spec["output"]) / "adapter")
-    assert len(figures_of(spec, "reward")) >= 4
+    for name in ("score", "reward", "kl", "entropy", "length", "ended", "clip_fraction"):
+        assert len(figures_of(spec, name)) >= 4, name
+    assert figures_of(spec, "kl")[1] == pytest.approx(0, abs=1e-4)
+    assert all(1 <= length <= 10 for length in figures_of(spec, "length").values())
     samples = events_of(spec, "sample")
     assert len(samples) == 6
     scores = [sample["scores"]["score"] for sample in samples[:3]]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_figures_are_those_of_a_ppo_run(tmp_path: Path) -> None:
+    progress = GroupProgress(Events(tmp_path), Interrupt(None), penalty=2.0)
+    drawn = {
+        "rewards/reward_model/mean": 1.0,
+        "completions/mean_length": 8.0,
+        "completions/clipped_ratio": 0.25,
+        "kl": 0.5,
+    }
+
+    assert progress.renamed(drawn) == {
+        "rewards/reward_model/mean": 1.0,
+        "length": 8.0,
+        "ended": 0.75,
+        "score": 1.5,
+        "kl": 4.0,
+    }
+    later = progress.renamed({"kl": 0.25, "clip_ratio/region_mean": 0.1})
+    assert later == {"kl": 2.0, "clip_fraction": 0.1}, "of the same responses"
 
 
 def test_the_reward_rises(spec: Spec, run_warm: Run) -> None:
@@ -55,8 +81,27 @@ def test_the_reward_rises(spec: Spec, run_warm: Run) -> None:
     assert sum(rewards[-8:]) / 8 > sum(rewards[:8]) / 8 + 0.2
 
 
+def test_a_reward_adapter_that_was_trained_with_dropout_drops_nothing(
+    spec: Spec, run_warm: Run, tiny_reward: Path, tmp_path: Path
+) -> None:
+    copy = with_dropout(tiny_reward, tmp_path / "reward")
+    spec["method"]["episodes"] = 8
+    scores = []
+
+    for reward in (tiny_reward, copy):
+        own = {
+            **spec,
+            "output": str(tmp_path / reward.name),
+            "data": {**spec["data"], "rewards": [str(reward)]},
+        }
+        code, log = run_warm(own)
+        assert code == 0, log
+        scores.append(figures_of(own, "score")[1])
+
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+
+
 def test_a_run_that_ended_but_for_its_artifact_is_not_trained_again(spec: Spec, run_warm: Run) -> None:
-    spec["method"] |= {"algorithm": "rloo"}
     code, log = run_warm(spec)
     assert code == 0, log
     before = weights_of(spec)
@@ -68,17 +113,24 @@ def test_a_run_that_ended_but_for_its_artifact_is_not_trained_again(spec: Spec, 
 
 
 def test_every_weight_is_trained_against_a_whole_reward_model(
-    spec: Spec, run_warm: Run, warm_engine: WarmEngine, tmp_path: Path, wider_tiny_model: Path
+    spec: Spec, run_warm: Run, run_here: Callable[[Spec], int], whole_reward: Path
 ) -> None:
     spec["method"] |= {"algorithm": "grpo", "parameters": {"kind": "full"}, "learning_rate": 1e-4}
-    code, _ = run_warm(spec)
-    assert code == 2
+    assert run_here(spec) == 2
     assert "takes whole reward models" in events_of(spec, "error")[-1]["sentence"]
-    spec["data"]["rewards"] = [
-        str(make_reward(warm_engine, tmp_path / "whole", wider_tiny_model, parameters="full"))
-    ]
+    spec["data"]["rewards"] = [str(whole_reward)]
 
     code, log = run_warm(spec)
 
     assert code == 0, log
     assert models_of(spec) == ["weights"]
+
+
+def test_a_watch_that_nobody_would_look_at_is_refused(
+    spec: Spec, run_here: Callable[[Spec], int], tiny_reward: Path
+) -> None:
+    spec["data"]["watch"] = str(tiny_reward)
+
+    assert run_here(spec) == 2
+
+    assert "`data.watch` goes with" in events_of(spec, "error")[-1]["sentence"]

@@ -162,7 +162,9 @@ def test_it_says_so_where_no_response_ends_and_none_is_scored(spec: Spec, run_wa
 def test_an_alarm_can_stop_it(
     spec: Spec, run_here: Callable[[Spec], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.engine.ppo.falling", lambda points, window: ["oracle"] * (len(points) == 2))
+    monkeypatch.setattr(
+        "training.engine.ppo_guards.falling", lambda points, window: ["oracle"] * (len(points) == 2)
+    )
     spec["method"] |= {"watch_oracle": "training.engine.oracles:vader", "on_alarm": "stop"}
 
     assert run_here(spec) == 0
@@ -195,6 +197,29 @@ def test_numbers_that_are_none_stop_it_at_the_last_good_checkpoint(
     left = load_file(Path(spec["output"]) / "adapter/adapter_model.safetensors")
     for name, weights in left.items():
         assert torch.equal(weights, good[f"policy/{name}"])
+
+
+def test_a_checkpoint_whose_models_say_no_numbers_is_not_the_last_good_one(
+    spec: Spec, run_here: Callable[[Spec], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training.engine.judging import Judge
+
+    usual, calls = Judge.scores, []
+
+    def failing(*args: Any) -> Any:
+        calls.append(1)
+        return usual(*args) * (math.nan if len(calls) > 2 else 1)
+
+    monkeypatch.setattr(Judge, "scores", failing)
+    spec["method"]["save_rollouts"] = 1
+
+    assert run_here(spec) == 2
+
+    sentence = events_of(spec, "error")[-1]["sentence"]
+    assert "scores of a rollout" in sentence and "after 1 rollouts" in sentence
+    good = load_file(Path(spec["output"]) / "checkpoints/checkpoint-4/tensors.safetensors")
+    left = load_file(Path(spec["output"]) / "adapter/adapter_model.safetensors")
+    assert all(torch.equal(weights, good[f"policy/{name}"]) for name, weights in left.items())
 
 
 def test_a_first_ratio_other_than_1_is_a_mistake_that_is_not_trained_on(
@@ -233,6 +258,7 @@ def test_a_reward_adapter_of_another_model_is_refused(
         ({"minibatches": 9}, "`method.minibatches` 9 is more than"),
         ({"algorithm": "rloo", "samples": 1}, "set `method.samples` to 2 at least"),
         ({"clip": 0}, "`method.clip` must be above 0"),
+        ({"algorithm": "grpo", "minibatches": 1, "kl_budget": 9.0}, "takes no notice of `method.kl_budget`"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused_by_name(
@@ -263,15 +289,9 @@ def test_rewards_that_cannot_be_normalised_are_refused(
 
 
 def test_every_weight_can_be_trained_and_a_whole_model_can_judge(
-    spec: Spec,
-    run_warm: Run,
-    warm_engine: WarmEngine,
-    tmp_path: Path,
-    tiny_model: Path,
-    wider_tiny_model: Path,
+    spec: Spec, run_warm: Run, tiny_model: Path, whole_reward: Path
 ) -> None:
-    whole = make_reward(warm_engine, tmp_path / "whole", wider_tiny_model, parameters="full")
-    spec["data"]["rewards"] = [str(whole)]
+    spec["data"]["rewards"] = [str(whole_reward)]
     spec["method"] |= {"parameters": {"kind": "full"}, "learning_rate": 1e-4}
 
     code, log = run_warm(spec)
@@ -331,3 +351,26 @@ def test_a_preflight_says_what_a_run_needs_without_it(
     assert set(told["seconds_by_phase"]) == {"generation", "scoring", "optimisation"}
     assert told["steps"] == 16
     assert not Path(spec["output"]).exists()
+
+
+def test_a_value_function_that_is_a_head_alone_needs_less_and_says_so(
+    spec: Spec, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {}
+    for value in ("adapter", "head"):
+        spec["method"]["value"] = value
+        (tmp_path / "spec.json").write_text(json.dumps(spec))
+        assert main(["--preflight", str(tmp_path / "spec.json")]) == 0
+        told[value] = json.loads(capsys.readouterr().out.splitlines()[-1])
+    by_content = {value: each["bytes_by_content"] for value, each in told.items()}
+
+    assert by_content["head"]["kept hidden states"] == 8 * 10 * 32 * 4
+    assert by_content["adapter"]["kept hidden states"] == 0
+    # The policy's adapters with two moments each, and the head's 33 numbers; the other value function's as many again.
+    learned = by_content["head"]["optimizer state"] // 8 - 33
+    assert by_content["adapter"]["optimizer state"] == 2 * 4 * (2 * learned + 33)
+    shares = {
+        value: each["seconds_by_phase"]["optimisation"] / each["seconds_by_phase"]["scoring"]
+        for value, each in told.items()
+    }
+    assert shares["head"] < 0.8 * shares["adapter"], "whatever the machine's speed"

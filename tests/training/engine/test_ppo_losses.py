@@ -12,6 +12,7 @@ from training.engine.ppo_losses import (
     aggregate,
     best_line,
     explained_variance,
+    final_scores,
     generalised_advantages,
     kl_estimates,
     policy_losses,
@@ -45,6 +46,13 @@ def test_both_estimators_have_the_kl_as_their_mean() -> None:
         assert float(
             (policy * kl_estimates(policy.log(), reference.log(), estimator)).sum()
         ) == pytest.approx(exact, abs=1e-6)
+
+
+def test_a_response_that_was_cut_pays_or_waits_for_its_value() -> None:
+    scores_B, ended_B = torch.tensor([1.0, 3.0]), torch.tensor([True, False])
+
+    close(final_scores(scores_B, ended_B, penalty=0.5, bootstrap=False), [1.0, 2.5])
+    close(final_scores(scores_B, ended_B, penalty=0.5, bootstrap=True), [1.0, 0.0])
 
 
 def test_the_score_stands_on_the_last_real_token_and_padding_earns_nothing() -> None:

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.training.engine.ppo_runs import ppo_spec
-from tests.training.engine.runs import Run, events_of, figures_of, weights_of
-from tests.training.engine.warm_engine import WarmRun
+from tests.training.engine.runs import Run, figures_of, weights_of
 
 Spec = dict[str, Any]
 STEPS_A_ROLLOUT = 4
-PATIENCE = 120
 
 
 @pytest.fixture
@@ -85,26 +80,17 @@ def test_so_does_one_whose_value_function_is_a_head(
 
 
 def test_a_stopped_run_keeps_its_responses_and_ends_where_an_unbroken_one_ends(
-    spec: Spec, start_warm: Callable[..., WarmRun], run_warm: Run, unbroken: dict[str, Any]
+    spec: Spec, run_warm: Run, unbroken: dict[str, Any]
 ) -> None:
-    spec["method"] |= {"epochs": 64, "minibatches": 8, "episodes": 8}
-    running = start_warm(spec)
-    until = time.monotonic() + PATIENCE
-    while not drawn(spec) and running.poll() is None and time.monotonic() < until:
-        time.sleep(0.05)
-    time.sleep(0.5)  # drawing and scoring take less than that, and 512 optimizer steps more
-    os.kill(running.pid, signal.SIGTERM)
-    code, log = running.wait()
+    code, log = run_warm(spec, kill=("in optimisation", STEPS_A_ROLLOUT + 1, signal.SIGTERM))
     assert code == 75, log
-    kept = list((Path(spec["output"]) / "checkpoints").glob("checkpoint-*/experience-0.safetensors"))
-    assert len(kept) == 1, "it was stopped while it learned"
+    checkpoints = Path(spec["output"]) / "checkpoints"
+    kept = [each.relative_to(checkpoints) for each in checkpoints.glob("*/experience-0.safetensors")]
+    assert kept == [Path(f"checkpoint-{STEPS_A_ROLLOUT + 2}/experience-0.safetensors")]
 
     code, log = run_warm(spec)
 
     assert code == 0, log
-    assert weights_of(spec) == left_alone(spec, run_warm, unbroken)[0]
-
-
-def drawn(spec: Spec) -> bool:
-    file = Path(spec["output"]) / "events.jsonl"
-    return file.exists() and any(row["phase"] == "ppo" for row in events_of(spec, "progress"))
+    weights, scores = left_alone(spec, run_warm, unbroken)
+    assert weights_of(spec) == weights
+    assert figures_of(spec, "score") == scores

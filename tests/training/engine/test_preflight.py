@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import random
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.training.engine.conftest import read_lines
-from training.engine.records import Ranking, write_rankings
-
-Run = Callable[..., tuple[int, str]]
-WORDS = ["good", "bad", "kind", "train", "sea", "bread", "answer", "sorry", "hat", "water"]
-
-
-def rankings(count: int, *, words: int = 8, seed: int = 0) -> list[Ranking]:
-    """Rankings of three random responses each, in three tiers."""
-    rng = random.Random(seed)
-    return [
-        Ranking(
-            prompt=[{"role": "user", "content": f"How is day {number}?"}],
-            responses=[" ".join(rng.choices(WORDS, k=words)) for _ in range(3)],
-            tiers=[[1], [0], [2]],
-            scores=[0.0, 1.0, -1.0],
-        )
-        for number in range(count)
-    ]
+from tests.training.engine.runs import Run, events_of, rankings, weights_of
+from training.engine.records import write_rankings
 
 
 @pytest.fixture
@@ -53,10 +33,6 @@ def spec(tmp_path: Path, tiny_model: Path) -> dict[str, Any]:
     }
 
 
-def events_of(spec: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    return [row for row in read_lines(Path(spec["output"]) / "events.jsonl") if row["event"] == kind]
-
-
 def logged(spec: dict[str, Any]) -> str:
     return "\n".join(row["text"] for row in events_of(spec, "log"))
 
@@ -66,11 +42,6 @@ def recorded(spec: dict[str, Any]) -> dict[str, Any]:
         (Path(spec["output"]) / "preflight.json").read_text(encoding="utf-8")
     )
     return content
-
-
-def weights_of(spec: dict[str, Any]) -> str:
-    file = Path(spec["output"]) / "adapter" / "adapter_model.safetensors"
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def shape(**changed: Any) -> Any:

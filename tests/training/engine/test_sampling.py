@@ -23,7 +23,7 @@ from transformers import (
 
 from tests.training.engine.conftest import read_lines
 from training.engine import sampling
-from training.engine.drawing import can_repeat_cache, draw
+from training.engine.drawing import Request, can_repeat_cache, draw
 from training.engine.events import Events
 from training.engine.interrupt import Interrupt, Stopped
 from training.engine.methods import ModelSpec
@@ -50,11 +50,9 @@ def sample_spec(model: Path | str, prompts: Path, output: Path, **method: Any) -
 
 
 def greedy(network: Any, prompts: list[list[int]], longest: int, ends: list[int]) -> list[list[int]]:
-    uniforms = np.zeros((len(prompts), 1, longest), dtype=np.float32)
-    drawn = draw(
-        network, prompts, uniforms, ends=ends, pad=0, temperature=0, top_p=1.0, interrupt=Interrupt(None)
-    )
-    return [rows[0] for rows in drawn]
+    uniforms = [np.zeros((1, longest), dtype=np.float32)] * len(prompts)
+    request = Request(prompts=prompts, uniforms=uniforms, temperature=0, top_p=1.0, interrupt=Interrupt(None))
+    return [rows[0] for rows in draw(network, request, ends=ends, pad=0)]
 
 
 def greedy_by_generate(network: Any, prompt: list[int], longest: int, ends: list[int]) -> list[int]:
@@ -337,18 +335,12 @@ def test_responses_follow_the_models_distribution() -> None:
     network = mistral(sliding_window=None)
     with torch.no_grad():
         wanted = network(torch.tensor([[5, 9, 3]])).logits[0, -1].softmax(-1).numpy()
-    uniforms = np.random.default_rng(1).random((1, 20_000, 1), dtype=np.float32)
-
-    drawn = draw(
-        network,
-        [[5, 9, 3]],
-        uniforms,
-        ends=[63],
-        pad=0,
-        temperature=1.0,
-        top_p=1.0,
-        interrupt=Interrupt(None),
+    uniforms = np.random.default_rng(1).random((20_000, 1), dtype=np.float32)
+    request = Request(
+        prompts=[[5, 9, 3]], uniforms=[uniforms], temperature=1.0, top_p=1.0, interrupt=Interrupt(None)
     )
+
+    drawn = draw(network, request, ends=[63], pad=0)
 
     shares = np.bincount([row[0] for row in drawn[0]], minlength=64) / 20_000
     assert np.abs(shares - wanted).max() < 0.015

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import sys
 import types
+import weakref
 from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -27,16 +28,21 @@ class Asked:
         self.engines: list[dict[str, Any]] = []
         self.settings: list[dict[str, Any]] = []
         self.adapters: list[tuple[int, str] | None] = []
+        self.beside: list[int] = []
+        """For each engine that was started, how many there were already: one takes nearly all of a GPU's memory."""
 
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     """A package vllm whose model answers each prompt with its first tokens, reversed."""
     seen = Asked()
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
 
     class LLM:
         def __init__(self, **options: Any) -> None:
+            seen.beside.append(len(alive))
             seen.engines.append(options)
+            alive.add(self)
 
         def generate(self, prompts: Any, settings: Any, lora_request: Any, use_tqdm: bool) -> list[Any]:
             seen.settings += [vars(each) for each in settings]
@@ -84,14 +90,43 @@ def test_a_sample_run_draws_with_it(
     )
 
 
+def test_an_evaluation_draws_with_it_one_model_after_another(
+    asked: Asked,
+    tiny_model: Path,
+    other_tiny_model: Path,
+    prompts_file: Path,
+    tmp_path: Path,
+    run_here: Callable[[Spec], int],
+) -> None:
+    spec = {
+        "kind": "evaluate",
+        "run": "e",
+        "output": str(tmp_path / "run"),
+        "model": {"base": str(tiny_model)},
+        "data": {"prompts": str(prompts_file)},
+        "method": {"old": {"base": str(other_tiny_model)}, "max_tokens": 7, "generator": "vllm"},
+    }
+
+    assert run_here(spec) == 0
+
+    assert [each["model"] for each in asked.engines] == [str(tiny_model), str(other_tiny_model)]
+    assert asked.beside == [0, 0], "the first is gone when the second starts"
+    drawn = read_lines(tmp_path / "run" / "responses.jsonl")
+    assert len(asked.settings) == len(drawn) > 0
+
+
 def test_a_ppo_run_hands_it_the_policy_of_each_rollout(
     asked: Asked, tmp_path: Path, tiny_model: Path, tiny_reward: Path, run_here: Callable[[Spec], int]
 ) -> None:
-    spec = ppo_spec(tmp_path, tiny_model, tiny_reward, generator="vllm")
+    spec = ppo_spec(tmp_path, tiny_model, tiny_reward, generator="vllm", temperature=0.7)
 
     assert run_here(spec) == 0
 
     assert models_of(spec) == ["adapter"]
+    assert all(
+        (each["max_tokens"], each["temperature"], each["top_p"]) == (10, 0.7, 1.0) for each in asked.settings
+    ), "it draws from the distribution whose gradient is taken"
+    assert [each.name for each in (Path(spec["output"]) / "policies").iterdir()] == ["step-12"]
     assert asked.engines[0]["enable_lora"]
     assert asked.adapters == [(1, True), (5, True), (9, True), (13, True)]
     assert len({each["seed"] for each in asked.settings}) == 32
