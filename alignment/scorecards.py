@@ -113,7 +113,7 @@ def compare_with_base(card: Scorecard) -> OracleComparison | None:
     )
     if card.run is None or measured is None or measured.run is None:
         return None
-    new, old = _scores(card.run, "new"), _scores(measured.run, "old")
+    new, old = oracle_scores(card.run, "new"), oracle_scores(measured.run, "old")
     prompts = sorted(new.keys() & old.keys())
     if not prompts:
         return None
@@ -128,7 +128,7 @@ def compare_with_base(card: Scorecard) -> OracleComparison | None:
     )
 
 
-def _scores(run: Run, model: str) -> dict[int, list[float]]:
+def oracle_scores(run: Run, model: str) -> dict[int, list[float]]:
     """Return the oracle's scores of one model's responses in an evaluation, by prompt."""
     scores: dict[int, list[float]] = defaultdict(list)
     for draw in read_draws(run):

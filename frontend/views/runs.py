@@ -57,7 +57,7 @@ CURVES = {name: label for _, curves in CHARTS for name, label in curves.items()}
 
 @project_page(Role.REVIEWER)
 def runs(request: ProjectRequest) -> HttpResponse:
-    found = Run.objects.filter(project_id=request.project.pk).select_related("round_run__round")
+    found = Run.objects.filter(project_id=request.project.pk).prefetch_related("round_runs__round")
     state = request.GET.get("state", "")
     if state in Run.State.values:
         found = found.filter(state=state)
@@ -74,7 +74,7 @@ def runs(request: ProjectRequest) -> HttpResponse:
 def run(request: ProjectRequest, run_id: UUID) -> HttpResponse:
     shown = _run(request, run_id)
     context = _live(shown) | {
-        "link": getattr(shown, "round_run", None),
+        "links": shown.round_runs.select_related("round", "source"),
         "spec": json.dumps(full_spec(shown), indent=2, ensure_ascii=False),
         "samples": shown.samples.all()[:20],
         "table": _table(shown),

@@ -44,7 +44,7 @@ def work(round: Round) -> Round:
     """Do what the queue asks for, until the round waits for people or has ended."""
     while True:
         advance_round(round.pk)
-        waiting = Run.objects.filter(round_run__round=round, state=Run.State.QUEUED)
+        waiting = Run.objects.filter(round_runs__round=round, state=Run.State.QUEUED)
         if not waiting.exists():
             break
         for run in waiting:
