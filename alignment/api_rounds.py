@@ -68,7 +68,11 @@ class RoundRunOut(serializers.ModelSerializer):
 
 
 class ScorecardOut(serializers.ModelSerializer):
-    figures = serializers.DictField(help_text="All that the evaluation measured; null is: not measured.")
+    figures = serializers.DictField(
+        help_text="All that the evaluation measured; null is: not measured. Of a policy that learned from a reward "
+        "model, `best_of` has best-of-n sampling by it: `n`, its `win_rate` against the old model, the candidate's "
+        "`new_win_rate` against it, each with `_low` and `_high`, and `kl_bound`."
+    )
 
     class Meta:
         model = Scorecard

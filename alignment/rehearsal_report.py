@@ -75,7 +75,7 @@ def as_table(rounds: Sequence[RoundFigures]) -> str:
         COLUMNS + BESIDE * beside,
         *(_cells(each) + list(_beside(each)) * beside for each in rounds),
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, "  ".join("─" * width for width in widths))
     return "\n".join([*lines, "", *(verdict(each) for each in rounds)])

@@ -36,6 +36,7 @@ MANAGER = "rehearsal"
 # each ranking only the clearest comparison, for which two of its responses are computed in place of all; nothing of the
 # longest prompts, a sixth of them that cost a third; small steps at a high rate, since with a hundred rankings the
 # steps are few, and at 1e-4 the model hardly moves; and no measurements on the way, since the oracle judges in the end.
+TASKS = 120
 DECODING = {"max_tokens": 48}
 TRAINING: dict[str, Any] = {
     **SMALL_MODEL_TRAINING,
@@ -47,25 +48,42 @@ TRAINING: dict[str, Any] = {
     "eval_samples": 0,
 }
 OF_RECIPE: dict[str, dict[str, Any]] = {"dpo": {"pairs": "best_worst"}}
-# Of a policy that learns from a reward model, drawing is dear: two responses to each of a few prompts a rollout, which
-# are learned from twice; and the value function is a head on what the reward model computes anyway.
+EVALUATION = {"responses": 3}
+# By the recipe ppo there is a model more to train, best-of-n and DPO to be measured beside, and responses to be drawn
+# all along: so all of it is smaller. A rollout answers four prompts four times each, which shares the prompts'
+# computation, and is learned from in four steps; the value function is a head on hidden states that are computed once.
+# That a response is cut, as most are at that length, costs it nothing.
+POLICY_TASKS = 64
+POLICY_DECODING = {"max_tokens": 32}
 POLICY: dict[str, Any] = {
-    "episodes": 256,
+    "episodes": 160,
     "batch_size": 16,
-    "samples": 2,
+    "samples": 4,
     "epochs": 2,
-    "learning_rate": 3e-4,
+    "minibatches": 2,
+    "learning_rate": 5e-4,
     "value": "head",
     "kl_coefficient": 0.02,
+    "missing_end_penalty": 0.0,
     "shown": 4,
 }
-EVALUATION = {"responses": 3}
+POLICY_EVALUATION = {"responses": 2, "best_of": 4}
+
+
+def default_tasks(recipe: str) -> int:
+    """Return how many prompts a rehearsal of a recipe has ranked."""
+    return POLICY_TASKS if recipe == "ppo" else TASKS
+
+
+def default_decoding(recipe: str) -> dict[str, Any]:
+    """Return the settings of the source that a rehearsal of a recipe has other than a source itself."""
+    return dict(POLICY_DECODING if recipe == "ppo" else DECODING)
 
 
 def default_settings(recipe: str) -> dict[str, Any]:
     """Return the settings of a recipe that a rehearsal has other than the recipe itself."""
     if recipe == "ppo":
-        return {"reward": dict(TRAINING), "training": dict(POLICY), "evaluation": dict(EVALUATION)}
+        return {"reward": dict(TRAINING), "training": dict(POLICY), "evaluation": dict(POLICY_EVALUATION)}
     return {"training": {**TRAINING, **OF_RECIPE.get(recipe, {})}, "evaluation": dict(EVALUATION)}
 
 
@@ -75,7 +93,7 @@ class Rehearsal:
 
     model: str
     rounds: int = 1
-    tasks: int = 120
+    tasks: int = TASKS
     responses: int = 4
     overlap: int = 3
     annotators: int = 4

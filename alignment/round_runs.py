@@ -216,7 +216,7 @@ def _evaluate_run(round: Round, source: Source | None) -> Asked:
     assert round.candidate is not None and round.dataset is not None
     by_oracle = round.judge == Round.Judge.ORACLE
     held_out = dataset_folder(round.dataset) / "held_out.parquet"
-    spec = {
+    spec: dict[str, Any] = {
         "model": model_of(round.candidate),
         "endpoint": None,
         "data": {

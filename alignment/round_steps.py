@@ -13,7 +13,7 @@ from alignment.recipes import RECIPES
 from alignment.round_runs import all_succeeded, ask, brought, latest, reward_runs, seed_of, source_to_follow
 from alignment.round_states import move
 from alignment.scorecards import read_draws, read_scorecard, record_scorecard, split_by_agreement
-from alignment.sources import draws_for_itself, source_for
+from alignment.sources import create_import_source, draws_for_itself, source_for
 from annotation.batching import BatchReport, close_batch, compose_batch, is_complete
 from annotation.models import Batch, Source
 from annotation.refusals import Refusal
@@ -240,19 +240,26 @@ def _answered_alike(alike: int, prompts: int) -> str:
 
 
 def _compose_evaluation(round: Round, run: Run, prompts: set[int]) -> Batch:
-    """Make pairs of the evaluation's responses to the prompts, new against old, for people to compare blind."""
+    """Make tasks of the evaluation's responses to the prompts, new against old, and best-of-n where it was drawn, for
+    people to compare blind."""
     assert round.candidate is not None
     old = _old_source(round)
-    new = source_for(round.candidate, settings=old.settings)
+    sources = {"new": source_for(round.candidate, settings=old.settings), "old": old}
     drawn = list(read_draws(run))
-    for source, model in ((new, "new"), (old, "old")):
+    if any(draw["model"] == "best_of" for draw in drawn):
+        n = round.settings["evaluation"]["best_of"]
+        names = round.project.sources.values_list("name", flat=True)
+        sources["best_of"] = create_import_source(
+            project=round.project, name=_free(f"Best of {n}, round {round.number}", names)
+        )
+    for model, source in sources.items():
         store_draws(source=source, drawn_by=run.pk, draws=[draw for draw in drawn if draw["model"] == model])
     report = compose_batch(
         project=round.project,
         name=_free_batch_name(round, f"Round {round.number}, new against old"),
         prompts=round.project.prompts.filter(pk__in=prompts),
-        sources=[new, old],
-        responses_per_task=2,
+        sources=list(sources.values()),
+        responses_per_task=len(sources),
         overlap=round.settings["evaluation"]["overlap"] or round.overlap,
         kind=Batch.Kind.EVALUATION,
         seed=seed_of(round, "evaluation batch"),

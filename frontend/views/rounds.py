@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 from alignment import rounds as activity
 from alignment.models import Round
 from alignment.recipes import RECIPES
-from alignment.scorecards import source_win_rates
+from alignment.scorecards import baseline_of, source_win_rates
 from annotation.batching import batch_progress
 from annotation.refusals import Refusal
 from frontend.access import ProjectRequest, Role, project_page
@@ -90,12 +90,14 @@ def new_round(request: ProjectRequest) -> HttpResponse:
 @project_page(Role.REVIEWER)
 def round(request: ProjectRequest, number: int) -> HttpResponse:
     shown = _round(request, number)
+    card = getattr(shown, "scorecard", None)
     context = _live(shown) | {
         "stages": stages(shown),
         "settings": shown.settings,
         "sources": shown.sources.all(),
         "win_rates": source_win_rates(shown.batch) if shown.batch and shown.sources.count() > 1 else [],
-        "card": getattr(shown, "scorecard", None),
+        "card": card,
+        "baseline": baseline_of(card) if card is not None else None,
     }
     return render(request, "rounds/round.html", context)
 

@@ -125,8 +125,8 @@ def scorecard(**figures: Any) -> dict[str, Any]:
 
 
 def finish_evaluation(round: Round, text: Callable[[str, str], str] | None = None, **figures: Any) -> None:
-    """Let the evaluate run succeed, with one response of each model to every held-out prompt; ``text(model, prompt
-    id)`` says which."""
+    """Let the evaluate run succeed, with one response of each model, and of best-of-n where that is asked for, to
+    every held-out prompt; ``text(model, prompt id)`` says which."""
     say = text or (lambda model, prompt: f"a {model} reply to {prompt}")
     (run,) = waiting(round)
     assert run.kind == Run.Kind.EVALUATE
@@ -141,7 +141,7 @@ def finish_evaluation(round: Round, text: Callable[[str, str], str] | None = Non
             "finish": "stop",
         }
         for id in prompts
-        for model in ("new", "old")
+        for model in ("new", "old", *(["best_of"] if run.spec["method"].get("rewards") else []))
     ]
     finish(run, {"responses.jsonl": draws, "scorecard.json": scorecard(**figures)})
 

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
+from alignment.judgements import Rate
 from alignment.model_versions import model_of
 from alignment.models import ModelVersion, Round, RoundRun
 from alignment.recipes import check_recipe
-from alignment.rounds import cancel_round, reject, retry_round, start_round
+from alignment.rounds import cancel_round, close_annotation, reject, retry_round, start_round
+from alignment.scorecards import baseline_of
 from annotation.models import Project, Prompt, Source, User
 from annotation.refusals import Refusal
 from annotation.retiring import retire_prompt
@@ -81,6 +83,49 @@ def test_a_round_trains_a_reward_model_then_a_policy_on_it_then_measures_best_of
     finish_evaluation(round, win_rate=0.7, win_rate_low=0.6, win_rate_high=0.8, best_of=best)
     assert advanced(round).state == State.DECIDING
     assert round.scorecard.figures["best_of"] == best
+
+
+def to_judging(round: Round, text: Any = None) -> Round:
+    """Bring a round that people judge to its comparison, with best-of-n drawn."""
+    bring_to(round, State.EVALUATING)
+    drawn = {"mean_length_tokens": 5.0, "ended_share": 1.0, "oracle_mean": None, "kl_bound": 0.64}
+    finish_evaluation(round, text, best_of={"n": 4, **drawn})
+    return advanced(round)
+
+
+def test_people_compare_best_of_n_blind_with_new_and_old(start: Any, project: Project) -> None:
+    round = to_judging(start())
+    assert round.state == State.JUDGING
+    held_out = project.prompts.filter(split=Prompt.Split.HELD_OUT).count()
+    batch = round.evaluation_batch
+    assert [task.responses.count() for task in batch.tasks.all()] == [3] * held_out
+    order = ["old", "best_of", "new"]
+    rank_all(batch, oracle=lambda prompt, text: 100.0 * order.index(text.split()[1]))
+    assert advanced(round).state == State.DECIDING
+    card, best = round.scorecard, baseline_of(round.scorecard)
+    assert card.judge == "people" and card.win_rate > 0.9 and card.figures["judged_prompts"] == held_out
+    assert best.against_old.win_rate > 0.9 and best.new_against.win_rate > 0.9
+    assert best.new_against.win_rate_low <= best.new_against.win_rate <= best.new_against.win_rate_high
+    assert card.figures["best_of"]["pairs"] == held_out
+
+
+def test_best_of_n_that_says_what_a_model_says_ties_with_it(start: Any, project: Project) -> None:
+    round = to_judging(
+        start(), lambda model, prompt: f"a {'old' if model == 'best_of' else model} one to {prompt}"
+    )
+    assert {task.responses.count() for task in round.evaluation_batch.tasks.all()} == {2}
+    rank_all(round.evaluation_batch, oracle=lambda prompt, text: 100.0 * ("new" in text))
+    advanced(round)
+    card, best = round.scorecard, baseline_of(round.scorecard)
+    assert best.against_old.win_rate == 0.5 and best.new_against.win_rate == card.win_rate > 0.9
+
+
+def test_best_of_n_without_a_judge_has_no_win_rate(start: Any, manager: User) -> None:
+    round = to_judging(start())
+    close_annotation(round=round, by=manager)
+    advanced(round)
+    best = baseline_of(round.scorecard)
+    assert best.n == 4 and best.against_old == best.new_against == Rate(None, None, None)
 
 
 def test_the_policy_learns_on_all_training_prompts_in_use_and_on_no_held_out_one(
