@@ -68,7 +68,8 @@ def dpo_beside(
         },
     }
     drawn = _carry_out(round, Run.Kind.SAMPLE, spec, number, tell)
-    old = oracle_scores(round.scorecard.run, "old")
+    measured = round.scorecard.run
+    old = oracle_scores(measured, "old") if measured else {}
     new: dict[int, list[float]] = defaultdict(list)
     messages = {prompt.pk: prompt.messages for prompt in round_prompts.held_out_prompts(round)}
     for draw in read_draws(drawn):
