@@ -10,7 +10,7 @@ from config.admin import ReadOnly, ReadOnlyAdmin
 
 class RoundRunInline(ReadOnly, admin.TabularInline):
     model = RoundRun
-    fields = ("step", "source", "attempt", "run")
+    fields = ("step", "source", "number", "attempt", "taken_over", "run")
     extra = 0
 
 

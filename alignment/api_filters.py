@@ -57,7 +57,7 @@ class ScorecardFilters(filters.FilterSet):
 class RunFilters(filters.FilterSet):
     kind = filters.ChoiceFilter(choices=Run.Kind.choices)
     state = filters.ChoiceFilter(choices=Run.State.choices)
-    round = IdFilter(field_name="round_run__round_id")
+    round = IdFilter(field_name="round_runs__round_id")
 
     class Meta:
         model = Run

@@ -25,7 +25,8 @@ from training.models import Run
 
 class RoundOut(serializers.ModelSerializer):
     settings = serializers.DictField(
-        help_text="The recipe's, complete: `dataset`, `training`, `evaluation`, `processes`."
+        help_text="The recipe's, complete: `dataset`, `training`, `evaluation`, `processes`; for ppo also `reward`, "
+        "`reward_models` and `watch`."
     )
 
     class Meta:
@@ -63,11 +64,15 @@ class RoundRunOut(serializers.ModelSerializer):
 
     class Meta:
         model = RoundRun
-        fields = ["run", "kind", "state", "step", "source", "attempt"]
+        fields = ["run", "kind", "state", "step", "source", "number", "attempt", "taken_over"]
 
 
 class ScorecardOut(serializers.ModelSerializer):
-    figures = serializers.DictField(help_text="All that the evaluation measured; null is: not measured.")
+    figures = serializers.DictField(
+        help_text="All that the evaluation measured; null is: not measured. Of a policy that learned from a reward "
+        "model, `best_of` has best-of-n sampling by it: `n`, its `win_rate` against the old model, the candidate's "
+        "`new_win_rate` against it, each with `_low` and `_high`, and `kl_bound`."
+    )
 
     class Meta:
         model = Scorecard
@@ -117,7 +122,8 @@ class RoundIn(Input):
     settings = serializers.DictField(
         required=False,
         help_text="The recipe's `dataset`, `training` (the method's settings), `evaluation` and `processes` (one a "
-        "GPU), as far as they differ from defaults.",
+        "GPU), as far as they differ from defaults. ppo also has `reward` (how the reward model is trained), "
+        "`reward_models` (how many score together) and `watch` (whether one more watches for over-optimisation).",
     )
     sources = serializers.ListField(
         child=Integer(min_value=1, max_value=LARGEST_ID),

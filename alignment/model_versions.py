@@ -20,7 +20,7 @@ HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 # adapter merged into the whole model, for serving) says nothing new.
 FORMS = {"adapter": ModelVersion.Form.ADAPTER, "weights": ModelVersion.Form.WEIGHTS}
 # The kinds of run that make a model which answers. A reward model gives responses numbers: it is never sampled.
-MAKES_POLICIES = (Run.Kind.SFT, Run.Kind.DPO)
+MAKES_POLICIES = (Run.Kind.SFT, Run.Kind.DPO, Run.Kind.PPO)
 
 
 @transaction.atomic
@@ -80,7 +80,7 @@ def register_artifact(
         raise Refusal(
             "conflict",
             f"The {run} makes no model that answers prompts, so it makes no model version; runs of kind "
-            f"{' and '.join(MAKES_POLICIES)} do.",
+            f"{', '.join(MAKES_POLICIES)} do.",
         )
     artifact = run.artifacts.filter(name__in=FORMS).order_by("name").first()
     if run.state != Run.State.SUCCEEDED or artifact is None:

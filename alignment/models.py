@@ -94,7 +94,8 @@ class ModelSource(models.Model):
 
 
 class Round(models.Model):
-    """sample → annotate → build dataset → train → evaluate → promote or reject, once.
+    """sample → annotate → build dataset → train → evaluate → promote or reject, once. By the recipe ppo, a reward model
+    is trained before the policy.
 
     ``state`` is where it is, ``reason`` why; ``failed_in`` the state in which it failed, where a retry goes on.
     """
@@ -103,6 +104,7 @@ class Round(models.Model):
         SAMPLING = "sampling"
         ANNOTATING = "annotating"
         BUILDING = "building"
+        REWARDING = "rewarding"
         TRAINING = "training"
         EVALUATING = "evaluating"
         JUDGING = "judging"
@@ -188,20 +190,32 @@ class Round(models.Model):
 
 
 class RoundRun(models.Model):
-    """A run that a round asked for, and the step (and source) that it serves."""
+    """A run that serves a round: for which step, and which source or number within it.
+
+    A round asks for its runs itself. Only a finished reward run serves later rounds too, which take it over.
+    """
 
     round = models.ForeignKey(Round, models.PROTECT, related_name="round_runs")
-    run = models.OneToOneField(Run, models.PROTECT, related_name="round_run")
+    run = models.ForeignKey(Run, models.PROTECT, related_name="round_runs")
     step = models.CharField(max_length=10, choices=Round.State.choices)
     source = models.ForeignKey(Source, models.PROTECT, null=True, blank=True, related_name="+")
+    number = models.PositiveSmallIntegerField(
+        default=0, help_text="Of the round's reward models, from 0; the last may be the one that watches."
+    )
     attempt = models.PositiveSmallIntegerField(default=1, help_text="A retry of a failed round asks anew.")
+    taken_over = models.BooleanField(default=False, help_text="Whether an earlier round asked for the run.")
 
     class Meta:
         ordering = ["pk"]
         constraints = [
             models.UniqueConstraint(
-                fields=["round", "step", "source", "attempt"], nulls_distinct=False, name="round_run_once"
-            )
+                fields=["round", "step", "source", "number", "attempt"],
+                nulls_distinct=False,
+                name="round_run_once",
+            ),
+            models.UniqueConstraint(
+                fields=["run"], condition=Q(taken_over=False), name="round_run_asked_for_by_one_round"
+            ),
         ]
 
     def __str__(self) -> str:

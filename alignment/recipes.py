@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from alignment.datasets import ConsensusSettings
 from alignment.models import ModelVersion
 from annotation.refusals import Refusal
-from training.engine.methods import DpoMethod, SftMethod
+from training.engine.methods import DpoMethod, RewardMethod, SftMethod
+from training.engine.ppo_settings import PpoMethod
 from training.engine.records import Ranking, best_response, comparisons
 from training.engine.refusal import Refused
 from training.engine.settings import check_settings, setting
@@ -59,13 +60,65 @@ class DpoRecipe:
     """Processes that train together, one a GPU of the worker's machine."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PpoEvaluation(EvaluationSettings):
+    """The same, beside what the reward model gives without any training of the policy."""
+
+    best_of: int | None = setting(4, at_least=2, at_most=64)
+    """Best-of-n sampling from the model before training is measured beside the candidate, with this n; see
+    `training.engine.best_of`. None: it is not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PpoRecipe:
+    """Reinforcement learning from a reward model that is trained on the round's consensus."""
+
+    dataset: DatasetSettings = DatasetSettings()
+    reward: RewardMethod = RewardMethod()  # noqa: RUF009 - frozen, so it may be shared
+    """How the reward model is trained. One that an earlier round trained alike, on the same dataset and model and with
+    the same `seed` of the round, is taken over."""
+    reward_models: int = setting(1, at_least=1, at_most=8)
+    """Reward models, each of a seed of its own, that score together: see `ensemble_penalty` of `training`."""
+    watch: bool = setting(False)
+    """Whether one more is trained, which the policy does not learn from: where its opinion falls while the reward
+    rises, the policy exploits the reward model, and the run says so. An oracle that judges the round watches in any
+    case."""
+    training: PpoMethod = PpoMethod()  # noqa: RUF009 - frozen, so it may be shared
+    """How the policy learns, on all prompts of the training split that are in use."""
+    evaluation: PpoEvaluation = PpoEvaluation()
+    processes: int = setting(1, at_least=1, at_most=64)
+    """Processes that train together, one a GPU of the worker's machine."""
+
+    def __post_init__(self) -> None:
+        # What the engine would refuse of the policy's run, when people have ranked and the reward model is trained.
+        policy, whole = self.training, self.reward.parameters.kind == "full"
+        if policy.value == "head" and whole:
+            raise Refused(
+                "`settings.training.value` head is a head on a reward model's adapter: set "
+                "`settings.reward.parameters.kind` to lora or qlora, or `settings.training.value` to adapter."
+            )
+        if policy.algorithm != "ppo" and policy.parameters.kind == "full" and not whole:
+            raise Refused(
+                f"`settings.training.algorithm` {policy.algorithm} that trains every weight takes whole reward models: "
+                "set `settings.reward.parameters.kind` to full as well, or `settings.training.parameters.kind` to lora."
+            )
+        if policy.algorithm != "ppo" and policy.batch_size % self.processes:
+            raise Refused(
+                f"`settings.training.batch_size` {policy.batch_size} must be a multiple of `settings.processes` "
+                f"{self.processes}."
+            )
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A way to train: the run's kind, its settings' form, and what people read about it."""
+    """A way to train: the kind of the run that makes the candidate, its settings' form, and what people read about
+    it."""
 
     kind: str
     title: str
     settings: type
+    methods: Mapping[str, type]
+    """The parts of the settings that a run is told as its method."""
     teaches: Callable[[Ranking], bool]
     """Whether there is anything to learn from a ranking."""
     lack: str
@@ -77,6 +130,7 @@ RECIPES = {
         kind="dpo",
         title="Direct preference optimization",
         settings=DpoRecipe,
+        methods={"training": DpoMethod},
         teaches=lambda ranking: bool(comparisons(ranking)),
         lack="prefer no response to another",
     ),
@@ -84,8 +138,17 @@ RECIPES = {
         kind="sft",
         title="Instruction tuning",
         settings=SftRecipe,
+        methods={"training": SftMethod},
         teaches=lambda ranking: best_response(ranking) is not None,
         lack="have no best response to imitate",
+    ),
+    "ppo": Recipe(
+        kind="ppo",
+        title="Reinforcement learning from a reward model",
+        settings=PpoRecipe,
+        methods={"reward": RewardMethod, "training": PpoMethod},
+        teaches=lambda ranking: bool(comparisons(ranking)),
+        lack="prefer no response to another",
     ),
 }
 
@@ -108,7 +171,17 @@ def suggested_training(version: ModelVersion | None) -> dict[str, Any]:
 # they show, the preferred responses teach. The evaluation, and the candidate's own source, decode with them all the
 # same: a candidate is measured as it will be used, against what is in use now. Whether the model has outgrown its
 # examples is measured by giving it a source without them.
-FROM_THE_SOURCE = ("system_prompt", "give_context")
+#
+# A policy that learns by answering, answers at the length that it is sampled with. An oracle is code that workers run,
+# so it is named in one place, where only an administrator may.
+_SOURCE = "the source that samples the model; set it there"
+FOLLOWS = {
+    "system_prompt": _SOURCE,
+    "give_context": _SOURCE,
+    "max_tokens": _SOURCE,
+    "watch_oracle": "the oracle that judges the round; name it there",
+}
+"""Settings of a method that are no part of a recipe, and what they follow from."""
 
 
 def check_recipe(recipe: str, settings: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -116,8 +189,9 @@ def check_recipe(recipe: str, settings: dict[str, Any] | None = None) -> dict[st
 
     Args:
         recipe: a key of `RECIPES`.
-        settings: ``{"dataset": {…}, "training": {…}, "evaluation": {…}, "processes": 1}``, each part as far as it
-            differs from its defaults. How prompts are rendered is no part of it: see `FROM_THE_SOURCE`.
+        settings: ``{"dataset": {…}, "training": {…}, "evaluation": {…}, "processes": 1}``, for ppo also ``"reward"``,
+            ``"reward_models"`` and ``"watch"``; each part as far as it differs from its defaults. What follows from
+            elsewhere is no part of it: see `FOLLOWS`.
 
     Raises:
         Refusal: the recipe or a setting is unknown, of the wrong type or out of range; the sentence names it.
@@ -127,20 +201,27 @@ def check_recipe(recipe: str, settings: dict[str, Any] | None = None) -> dict[st
             "invalid", f"The recipe must be one of {', '.join(RECIPES)}, not {recipe!r:.80}.", field="recipe"
         )
     given = settings or {}
-    training = given.get("training") if isinstance(given, dict) else None
-    for name in FROM_THE_SOURCE:
-        if isinstance(training, dict) and name in training:
-            raise Refusal(
-                "invalid",
-                f"`settings.training.{name}` follows from the source that samples the model; set it there.",
-                field=f"settings.training.{name}",
-            )
+    chosen = RECIPES[recipe]
+    if isinstance(given, dict):
+        for part, method in chosen.methods.items():
+            _check_method(method, given.get(part, {}), f"settings.{part}")
     try:
-        complete = dataclasses.asdict(check_settings(RECIPES[recipe].settings, given, "settings"))
+        complete = dataclasses.asdict(check_settings(chosen.settings, given, "settings"))
+    except Refused as refused:
+        raise Refusal("invalid", str(refused), field="settings") from refused
+    for part in chosen.methods:
+        complete[part] = {name: value for name, value in complete[part].items() if name not in FOLLOWS}
+    return complete
+
+
+def _check_method(method: type, given: Any, where: str) -> None:
+    names = {field.name for field in dataclasses.fields(method)}
+    for name, whence in FOLLOWS.items():
+        if name in names and isinstance(given, dict) and name in given:
+            raise Refusal("invalid", f"`{where}.{name}` follows from {whence}.", field=f"{where}.{name}")
+    try:
+        check_settings(method, given, where)
     except Refused as refused:
         # What does not go together is refused by the method itself, which knows itself by another name.
-        sentence = str(refused).replace("`method.", "`settings.training.")
+        sentence = str(refused).replace("`method.", f"`{where}.")
         raise Refusal("invalid", sentence, field="settings") from refused
-    for name in FROM_THE_SOURCE:
-        del complete["training"][name]
-    return complete

@@ -12,7 +12,7 @@ from django.core.management.base import OutputWrapper
 from alignment.rehearsing import Moment, Rehearsal, RoundFigures
 
 SECONDS_A_LINE = 10.0
-COLUMNS = (
+COLUMNS = [
     "round",
     "rankings",
     "agreement",
@@ -22,7 +22,9 @@ COLUMNS = (
     "against the model before (95 %)",
     "oracle base → new",
     "seconds",
-)
+]
+# Of rounds whose policy learned from a reward model.
+BESIDE = ["best of n against the model before (95 %)", "DPO against the model before (95 %)"]
 
 
 class LiveProgress:
@@ -68,8 +70,12 @@ class LiveProgress:
 
 def as_table(rounds: Sequence[RoundFigures]) -> str:
     """Return the figures as aligned columns, and a sentence on each round."""
-    rows = [COLUMNS, *(_cells(each) for each in rounds)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    beside = any(each.best_of is not None or each.dpo_win_rate is not None for each in rounds)
+    rows = [
+        COLUMNS + BESIDE * beside,
+        *(_cells(each) + list(_beside(each)) * beside for each in rounds),
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     lines.insert(1, "  ".join("─" * width for width in widths))
     return "\n".join([*lines, "", *(verdict(each) for each in rounds)])
@@ -107,24 +113,37 @@ def verdict(figures: RoundFigures) -> str:
     against_base, before = _win_rates(figures)
     if before != against_base:
         found += f" Against the model before, it wins {before}."
+    best_of, dpo = _beside(figures)
+    if figures.best_of is not None:
+        found += (
+            f" Of the same {figures.rankings} rankings, against the model before: best of {figures.best_of} by the "
+            f"reward model wins {best_of}, DPO wins {dpo}."
+        )
     return start + found + f" It was {figures.state}."
 
 
 def _win_rates(figures: RoundFigures) -> tuple[str, str]:
     """Return the win rates with their intervals: against the base, and against the model before."""
-    rates = (
-        (figures.win_rate, figures.win_rate_low, figures.win_rate_high),
-        (figures.win_rate_previous, figures.win_rate_previous_low, figures.win_rate_previous_high),
-    )
-    against_base, before = (
-        "–" if rate is None else f"{_percent(rate)} ({_percent(low)} to {_percent(high)})"
-        for rate, low, high in rates
-    )
-    return against_base, before
-
-
-def _cells(figures: RoundFigures) -> tuple[str, ...]:
     return (
+        _interval(figures.win_rate, figures.win_rate_low, figures.win_rate_high),
+        _interval(figures.win_rate_previous, figures.win_rate_previous_low, figures.win_rate_previous_high),
+    )
+
+
+def _beside(figures: RoundFigures) -> tuple[str, str]:
+    """Return the win rates, with their intervals, of best-of-n and DPO against the model before."""
+    return (
+        _interval(figures.best_of_win_rate, figures.best_of_win_rate_low, figures.best_of_win_rate_high),
+        _interval(figures.dpo_win_rate, figures.dpo_win_rate_low, figures.dpo_win_rate_high),
+    )
+
+
+def _interval(rate: float | None, low: float | None, high: float | None) -> str:
+    return "–" if rate is None else f"{_percent(rate)} ({_percent(low)} to {_percent(high)})"
+
+
+def _cells(figures: RoundFigures) -> list[str]:
+    return [
         str(figures.round),
         str(figures.rankings),
         _percent(figures.agreement),
@@ -133,7 +152,7 @@ def _cells(figures: RoundFigures) -> tuple[str, ...]:
         *_win_rates(figures),
         f"{_number(figures.oracle_before)} → {_number(figures.oracle_after)}",
         f"{figures.seconds:.0f}",
-    )
+    ]
 
 
 def _percent(share: float | None) -> str:

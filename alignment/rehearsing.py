@@ -9,12 +9,14 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import connection
 
 from alignment.datasets import preview
 from alignment.demo import GUIDELINES, fill_project
 from alignment.models import Dataset, Round, Scorecard
 from alignment.recipes import SMALL_MODEL_TRAINING
+from alignment.rehearsal_peer import Peer, dpo_beside
+from alignment.rehearsal_waiting import Moment, RehearsalFailed, moment_of, wait_until
 from alignment.rounds import advance_round, cancel_round, start_round
 from alignment.scorecards import compare_with_base
 from alignment.simulated_annotators import SimulatedAnnotator, hire, machine_account, work_off
@@ -26,11 +28,7 @@ from training.engine.oracles import Oracle, load_oracle
 from training.engine.refusal import Refused
 from training.launching import ACCELERATOR
 from training.models import Run
-from training.sweeping import sweep
 
-LOOK_SECONDS = 0.5
-SWEEP_SECONDS = 5.0
-AWAY_SECONDS = 120.0
 CANCEL_ATTEMPTS = 5
 MANAGER = "rehearsal"
 
@@ -38,6 +36,7 @@ MANAGER = "rehearsal"
 # each ranking only the clearest comparison, for which two of its responses are computed in place of all; nothing of the
 # longest prompts, a sixth of them that cost a third; small steps at a high rate, since with a hundred rankings the
 # steps are few, and at 1e-4 the model hardly moves; and no measurements on the way, since the oracle judges in the end.
+TASKS = 120
 DECODING = {"max_tokens": 48}
 TRAINING: dict[str, Any] = {
     **SMALL_MODEL_TRAINING,
@@ -50,15 +49,42 @@ TRAINING: dict[str, Any] = {
 }
 OF_RECIPE: dict[str, dict[str, Any]] = {"dpo": {"pairs": "best_worst"}}
 EVALUATION = {"responses": 3}
+# By the recipe ppo there is a model more to train, best-of-n and DPO to be measured beside, and responses to be drawn
+# all along: so all of it is smaller. A rollout answers four prompts four times each, which shares the prompts'
+# computation, and is learned from in four steps; the value function is a head on hidden states that are computed once.
+# That a response is cut, as most are at that length, costs it nothing.
+POLICY_TASKS = 64
+POLICY_DECODING = {"max_tokens": 32}
+POLICY: dict[str, Any] = {
+    "episodes": 160,
+    "batch_size": 16,
+    "samples": 4,
+    "epochs": 2,
+    "minibatches": 2,
+    "learning_rate": 5e-4,
+    "value": "head",
+    "kl_coefficient": 0.02,
+    "missing_end_penalty": 0.0,
+    "shown": 4,
+}
+POLICY_EVALUATION = {"responses": 2, "best_of": 4}
+
+
+def default_tasks(recipe: str) -> int:
+    """Return how many prompts a rehearsal of a recipe has ranked."""
+    return POLICY_TASKS if recipe == "ppo" else TASKS
+
+
+def default_decoding(recipe: str) -> dict[str, Any]:
+    """Return the settings of the source that a rehearsal of a recipe has other than a source itself."""
+    return dict(POLICY_DECODING if recipe == "ppo" else DECODING)
 
 
 def default_settings(recipe: str) -> dict[str, Any]:
     """Return the settings of a recipe that a rehearsal has other than the recipe itself."""
+    if recipe == "ppo":
+        return {"reward": dict(TRAINING), "training": dict(POLICY), "evaluation": dict(POLICY_EVALUATION)}
     return {"training": {**TRAINING, **OF_RECIPE.get(recipe, {})}, "evaluation": dict(EVALUATION)}
-
-
-class RehearsalFailed(Exception):
-    """A round failed, or a setting cannot work; the message is the sentence that says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +93,7 @@ class Rehearsal:
 
     model: str
     rounds: int = 1
-    tasks: int = 120
+    tasks: int = TASKS
     responses: int = 4
     overlap: int = 3
     annotators: int = 4
@@ -78,17 +104,6 @@ class Rehearsal:
     """The source's settings that differ from their defaults."""
     settings: dict[str, Any] = field(default_factory=lambda: default_settings("dpo"))
     """The recipe's settings that differ from their defaults."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """What is happening: for a live display."""
-
-    round: int
-    phase: str
-    done: int = 0
-    total: int = 0
-    loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +137,20 @@ class RoundFigures:
     seconds: float
     reason: str = ""
     """Why the round failed."""
+    best_of: int | None = None
+    """Where a policy learned from a reward model: the n of best-of-n sampling by it, which is measured beside."""
+    best_of_win_rate: float | None = None
+    """Of best-of-n sampling against the model that the round started from, with its 95 % interval; as dpo's is."""
+    best_of_win_rate_low: float | None = None
+    best_of_win_rate_high: float | None = None
+    dpo_win_rate: float | None = None
+    """There: of DPO on the same rankings."""
+    dpo_win_rate_low: float | None = None
+    dpo_win_rate_high: float | None = None
+    oracle_best_of: float | None = None
+    oracle_dpo: float | None = None
+    dpo_seconds: float | None = None
+    """That DPO and its measurement took; `seconds` are the round's alone."""
 
 
 def rehearse(
@@ -169,7 +198,15 @@ def rehearse(
         except BaseException as stop:
             _cancel(round, manager, str(stop))
             raise
-        yield _figures(round, number, oracle, time.monotonic() - began)
+        figures = _figures(round, number, oracle, time.monotonic() - began)
+        if rehearsal.recipe == "ppo":
+            try:
+                peer = dpo_beside(round, default_settings("dpo"), number, oracle, tell)
+            except RehearsalFailed as failed:
+                yield replace(figures, reason=str(failed))
+                raise
+            figures = _with_peer(figures, peer)
+        yield figures
 
 
 def _make_project(rehearsal: Rehearsal) -> tuple[Project, User]:
@@ -195,27 +232,19 @@ def _carry_out(
     tell: Callable[[Moment], None],
 ) -> None:
     """Advance the round until it has ended, ranking its batch when it is there."""
-    swept, heard = 0.0, time.monotonic()
-    while round.state not in Round.ENDED:
-        try:
-            if time.monotonic() - swept > SWEEP_SECONDS:
-                sweep()
-                swept = time.monotonic()
-            advance_round(round.pk)
-            round.refresh_from_db()
-            heard = time.monotonic()
-            if round.state == Round.State.FAILED:
-                raise RehearsalFailed(f"Round {round.number} failed in {round.failed_in}: {round.reason}")
-            if round.state == Round.State.ANNOTATING:
-                _annotate(round, number, annotators, oracle, tell)
-                continue
+
+    def advance() -> bool:
+        advance_round(round.pk)
+        round.refresh_from_db()
+        if round.state == Round.State.FAILED:
+            raise RehearsalFailed(f"Round {round.number} failed in {round.failed_in}: {round.reason}")
+        if round.state == Round.State.ANNOTATING:
+            _annotate(round, number, annotators, oracle, tell)
+        else:
             tell(_moment(round, number))
-        except (OperationalError, InterfaceError) as error:
-            if time.monotonic() - heard > AWAY_SECONDS:
-                raise RehearsalFailed(f"The database does not answer: {str(error).strip()}") from error
-            connection.close()
-            tell(Moment(number, "waiting for the database"))
-        time.sleep(LOOK_SECONDS)
+        return round.state in Round.ENDED
+
+    wait_until(advance, number, tell)
 
 
 def _annotate(
@@ -241,10 +270,7 @@ def _moment(round: Round, number: int) -> Moment:
     if run is None:
         waits = any(run.state == Run.State.QUEUED for run in runs)
         return Moment(number, f"{round.state}: waiting for a worker" if waits else round.state)
-    if not run.phase:
-        return Moment(number, f"{round.state}: loading the model")
-    loss = run.metrics.filter(name="loss").order_by("step").last()
-    return Moment(number, run.phase, run.done, run.total, loss.value if loss else None)
+    return moment_of(run, number, round.state)
 
 
 def _cancel(round: Round, manager: User, reason: str) -> None:
@@ -269,6 +295,7 @@ def _figures(round: Round, number: int, oracle: Oracle, seconds: float) -> Round
     card = Scorecard.objects.filter(round=round).first()
     figures = card.figures if card else {}
     base = compare_with_base(card) if card else None
+    best = figures.get("best_of", {})
     first, last = _losses(round)
     return RoundFigures(
         round=number,
@@ -288,6 +315,22 @@ def _figures(round: Round, number: int, oracle: Oracle, seconds: float) -> Round
         oracle_after=figures.get("new", {}).get("oracle_mean"),
         state=round.state,
         seconds=seconds,
+        best_of=best.get("n"),
+        best_of_win_rate=best.get("win_rate"),
+        best_of_win_rate_low=best.get("win_rate_low"),
+        best_of_win_rate_high=best.get("win_rate_high"),
+        oracle_best_of=best.get("oracle_mean"),
+    )
+
+
+def _with_peer(figures: RoundFigures, peer: Peer) -> RoundFigures:
+    return replace(
+        figures,
+        dpo_win_rate=peer.win_rate,
+        dpo_win_rate_low=peer.win_rate_low,
+        dpo_win_rate_high=peer.win_rate_high,
+        oracle_dpo=peer.oracle_mean,
+        dpo_seconds=peer.seconds,
     )
 
 

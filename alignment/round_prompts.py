@@ -37,6 +37,11 @@ def prompts_file(round: Round) -> Path:
     return _write(chosen_prompts(round))
 
 
+def training_file(round: Round) -> Path:
+    """Return the file of all prompts of the training split that are in use, for a policy to learn on by answering."""
+    return _write(prompts_in_use(round.project).filter(split=Prompt.Split.TRAIN).order_by("digest"))
+
+
 def held_out_prompts(round: Round) -> QuerySet[Prompt]:
     """Return the held-out prompts to evaluate on; none where the project has none.
 

@@ -15,7 +15,9 @@ _ALWAYS = {State.FAILED, State.CANCELLED}
 TRANSITIONS: dict[str, frozenset[str]] = {
     State.SAMPLING: frozenset({State.ANNOTATING} | _ALWAYS),
     State.ANNOTATING: frozenset({State.BUILDING} | _ALWAYS),
-    State.BUILDING: frozenset({State.TRAINING} | _ALWAYS),
+    # By the recipe ppo, a reward model is trained first.
+    State.BUILDING: frozenset({State.REWARDING, State.TRAINING} | _ALWAYS),
+    State.REWARDING: frozenset({State.TRAINING} | _ALWAYS),
     State.TRAINING: frozenset({State.EVALUATING} | _ALWAYS),
     # Without held-out prompts there is nothing for people to judge, and an oracle has judged within the run.
     State.EVALUATING: frozenset({State.JUDGING, State.DECIDING} | _ALWAYS),
@@ -27,6 +29,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
             State.SAMPLING,
             State.ANNOTATING,
             State.BUILDING,
+            State.REWARDING,
             State.TRAINING,
             State.EVALUATING,
             State.JUDGING,

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
 from collections.abc import Callable
 from typing import Any
 
-from django.db.models import Count, QuerySet
-
 from alignment import round_prompts
-from alignment.datasets import build_dataset, dataset_folder, split_file
-from alignment.model_versions import model_of, register_artifact
-from alignment.models import ModelVersion, Round, RoundRun, Scorecard
+from alignment.datasets import build_dataset, split_file
+from alignment.model_versions import register_artifact
+from alignment.models import ModelVersion, Round, Scorecard
 from alignment.recipes import RECIPES
+from alignment.round_runs import all_succeeded, ask, brought, latest, reward_runs, seed_of, source_to_follow
 from alignment.round_states import move
 from alignment.scorecards import read_draws, read_scorecard, record_scorecard, split_by_agreement
-from alignment.sources import decoding, draws_for_itself, followed_source, origin_of, source_for
+from alignment.sources import create_import_source, draws_for_itself, source_for
 from annotation.batching import BatchReport, close_batch, compose_batch, is_complete
-from annotation.models import Batch, Response, Source
+from annotation.models import Batch, Source
 from annotation.refusals import Refusal
 from annotation.responding import store_draws
 from training.engine.records import read_rankings
-from training.launching import ENDPOINTS, create_run
 from training.models import Run
 
 State = Round.State
-# Runs that a round cannot go on with, and how people say so.
-BROKEN: dict[str, str] = {Run.State.FAILED: "failed", Run.State.CANCELLED: "was cancelled"}
 
 
 def sample(round: Round) -> None:
     """Have every source draw its share of responses; then compose the batch, all sources mixed, blind."""
     drawing = [source for source in round.sources.order_by("pk") if draws_for_itself(source)]
     links = [
-        _latest(round, State.SAMPLING, source) or _ask(round, State.SAMPLING, source) for source in drawing
+        latest(round, State.SAMPLING, source) or ask(round, State.SAMPLING, source) for source in drawing
     ]
-    if not _all_succeeded(links):
+    if not all_succeeded(links):
         return
     asked = set(round_prompts.chosen_prompts(round).values_list("pk", flat=True))
     too_long = []
@@ -54,11 +47,11 @@ def sample(round: Round) -> None:
         responses_per_task=round.responses_per_task,
         overlap=round.overlap,
         kind=Batch.Kind.ANNOTATION,
-        seed=_seed(round, "batch"),
+        seed=seed_of(round, "batch"),
         drawn_by=[
             *(link.run_id for link in links),
             # The rows' own order would make every one of them distinct.
-            *_brought(round).order_by().values_list("drawn_by", flat=True).distinct(),
+            *brought(round).order_by().values_list("drawn_by", flat=True).distinct(),
         ],
     )
     round.batch = report.batch
@@ -93,13 +86,29 @@ def build(round: Round) -> None:
             "Cancel this round, and let the next one have more tasks or more rankings a task.",
         )
     round.dataset = dataset
-    move(round, State.TRAINING)
+    move(round, State.REWARDING if "reward" in recipe.methods else State.TRAINING)
+
+
+def reward(round: Round) -> None:
+    """Have reward models made of the dataset, for the policy to learn from; those that an earlier round made of it are
+    taken over."""
+    links = reward_runs(round)
+    if not all_succeeded(links):
+        return
+    taken_over = sum(link.taken_over for link in links)
+    reason = ""
+    if taken_over:
+        those = (
+            "The reward model is" if len(links) == 1 else f"{taken_over} of {len(links)} reward models are"
+        )
+        reason = f"{those} an earlier round's: dataset, model and settings are the same."
+    move(round, State.TRAINING, reason=reason)
 
 
 def train(round: Round) -> None:
     """Have the recipe's run made of the dataset; its artifact becomes the candidate."""
-    link = _latest(round, State.TRAINING) or _ask(round, State.TRAINING)
-    if not _all_succeeded([link]):
+    link = latest(round, State.TRAINING) or ask(round, State.TRAINING)
+    if not all_succeeded([link]):
         return
     round.candidate = register_artifact(
         run=link.run,
@@ -116,8 +125,8 @@ def evaluate(round: Round) -> None:
     if not round_prompts.held_out_prompts(round).exists():
         move(round, State.DECIDING, reason="The project has no held-out prompts, so nothing was measured.")
         return
-    link = _latest(round, State.EVALUATING) or _ask(round, State.EVALUATING)
-    if not _all_succeeded([link]):
+    link = latest(round, State.EVALUATING) or ask(round, State.EVALUATING)
+    if not all_succeeded([link]):
         return
     figures = read_scorecard(link.run)
     left_out = figures.get("left_out", 0)
@@ -151,7 +160,7 @@ def evaluate(round: Round) -> None:
 def judge(round: Round) -> None:
     """Wait until people have compared the candidate with the model it was made of."""
     assert round.evaluation_batch is not None
-    link = _latest(round, State.EVALUATING)
+    link = latest(round, State.EVALUATING)
     assert link is not None
     if _finish(round.evaluation_batch):
         card = record_scorecard(round=round, run=link.run)
@@ -178,6 +187,7 @@ STEPS: dict[str, Callable[[Round], None]] = {
     State.SAMPLING: sample,
     State.ANNOTATING: annotate,
     State.BUILDING: build,
+    State.REWARDING: reward,
     State.TRAINING: train,
     State.EVALUATING: evaluate,
     State.JUDGING: judge,
@@ -197,71 +207,10 @@ def decide(round: Round, to: str, reason: str) -> None:
     assert round.candidate is not None
     if to == State.PROMOTED:
         round.candidate.state = ModelVersion.State.PROMOTED
-        source_for(round.candidate, settings=_source_to_follow(round).settings)
+        source_for(round.candidate, settings=source_to_follow(round).settings)
     else:
         round.candidate.state = ModelVersion.State.REJECTED
     round.candidate.save(update_fields=["state"])
-
-
-def ask_again(round: Round) -> None:
-    """Ask anew for the runs that failed in the state that is retried.
-
-    Where all sample runs succeeded, their responses could not be made into tasks, so all are drawn anew.
-    """
-    if round.state not in (State.SAMPLING, State.TRAINING, State.EVALUATING):
-        return
-    latest: dict[int | None, RoundRun] = {
-        link.source_id: link
-        for link in round.round_runs.filter(step=round.state)
-        .select_related("run", "source")
-        .order_by("attempt")
-    }
-    broken = [link for link in latest.values() if link.run.state in BROKEN]
-    waiting = any(link.run.state in (Run.State.QUEUED, Run.State.RUNNING) for link in latest.values())
-    if not broken and not waiting and round.state == State.SAMPLING:
-        broken = list(latest.values())
-    for link in broken:
-        _ask(round, round.state, link.source, attempt=link.attempt + 1)
-
-
-def _ask(round: Round, step: str, source: Source | None = None, attempt: int = 1) -> RoundRun:
-    """Ask training for a run; in one transaction with the round's link to it, so it is asked for once."""
-    kind, spec, queue = ASKED_IN[step](round, source)
-    spec["seed"] = _seed(round, step, source, attempt)
-    run = create_run(kind=kind, spec=spec, project_id=round.project_id, queue=queue)
-    return RoundRun.objects.create(round=round, run=run, step=step, source=source, attempt=attempt)
-
-
-def _sample_run(round: Round, source: Source | None) -> tuple[str, dict[str, Any], str]:
-    assert source is not None
-    spec = {
-        **origin_of(source),
-        "data": {"prompts": str(round_prompts.prompts_file(round))},
-        "method": {"responses": _share(round), **decoding(source)},
-    }
-    return Run.Kind.SAMPLE, spec, ENDPOINTS if source.kind == Source.Kind.ENDPOINT else round.queue
-
-
-def _share(round: Round) -> int:
-    """Return how many responses a prompt each source draws: its even share, or more where what was brought
-    cannot give its own, so that every prompt reaches the round's number."""
-    sources = list(round.sources.all())
-    drawing = sum(map(draws_for_itself, sources))
-    brought = dict(
-        _brought(round).order_by().values_list("prompt").annotate(texts=Count("text", distinct=True))
-    )
-    chosen = round_prompts.chosen_prompts(round).values_list("pk", flat=True)
-    fewest = min((brought.get(prompt, 0) for prompt in chosen), default=0)
-    even = math.ceil(round.responses_per_task / len(sources))
-    return max(even, math.ceil((round.responses_per_task - fewest) / drawing))
-
-
-def _brought(round: Round) -> QuerySet[Response]:
-    """Return what imports and people among the round's sources say to its prompts."""
-    return Response.objects.filter(
-        prompt__in=round_prompts.chosen_prompts(round),
-        source__in=[source for source in round.sources.all() if not draws_for_itself(source)],
-    )
 
 
 def _left_out(report: BatchReport) -> str:
@@ -281,56 +230,6 @@ def _too_long(unanswered: int, asked: int, whom: str, which: str = "") -> str:
     return f"{unanswered} of {asked} {which}prompts {those} too long {whom}."
 
 
-def _training_run(round: Round, source: Source | None) -> tuple[str, dict[str, Any], str]:
-    assert round.dataset is not None
-    folder = dataset_folder(round.dataset)
-    decoded_with = decoding(_source_to_follow(round))
-    spec = {
-        "model": model_of(round.start_from),
-        "endpoint": None,
-        "data": {
-            "train": str(folder / "train.parquet"),
-            "held_out": str(folder / "held_out.parquet") if round.dataset.held_out_rankings else None,
-        },
-        "method": {
-            **round.settings["training"],
-            "system_prompt": decoded_with["system_prompt"],
-            "give_context": decoded_with["give_context"],
-        },
-        "processes": round.settings.get("processes", 1),
-    }
-    return RECIPES[round.recipe].kind, spec, round.queue
-
-
-def _evaluate_run(round: Round, source: Source | None) -> tuple[str, dict[str, Any], str]:
-    assert round.candidate is not None and round.dataset is not None
-    by_oracle = round.judge == Round.Judge.ORACLE
-    held_out = dataset_folder(round.dataset) / "held_out.parquet"
-    spec = {
-        "model": model_of(round.candidate),
-        "endpoint": None,
-        "data": {
-            "prompts": str(round_prompts.held_out_file(round)),
-            "rankings": str(held_out) if round.dataset.held_out_rankings else None,
-        },
-        "method": {
-            "old": model_of(round.start_from),
-            "oracle": round.oracle or None,
-            "responses": round.settings["evaluation"]["responses"] if by_oracle else 1,
-            **decoding(_source_to_follow(round)),
-        },
-    }
-    return Run.Kind.EVALUATE, spec, round.queue
-
-
-# Kind, spec (but for the seed) and queue of the run that a state asks for.
-ASKED_IN: dict[str, Callable[[Round, Source | None], tuple[str, dict[str, Any], str]]] = {
-    State.SAMPLING: _sample_run,
-    State.TRAINING: _training_run,
-    State.EVALUATING: _evaluate_run,
-}
-
-
 def _answered_alike(alike: int, prompts: int) -> str:
     if not alike:
         return ""
@@ -341,44 +240,32 @@ def _answered_alike(alike: int, prompts: int) -> str:
 
 
 def _compose_evaluation(round: Round, run: Run, prompts: set[int]) -> Batch:
-    """Make pairs of the evaluation's responses to the prompts, new against old, for people to compare blind."""
+    """Make tasks of the evaluation's responses to the prompts, new against old, and best-of-n where it was drawn, for
+    people to compare blind."""
     assert round.candidate is not None
     old = _old_source(round)
-    new = source_for(round.candidate, settings=old.settings)
+    sources = {"new": source_for(round.candidate, settings=old.settings), "old": old}
     drawn = list(read_draws(run))
-    for source, model in ((new, "new"), (old, "old")):
+    if any(draw["model"] == "best_of" for draw in drawn):
+        n = round.settings["evaluation"]["best_of"]
+        names = round.project.sources.values_list("name", flat=True)
+        sources["best_of"] = create_import_source(
+            project=round.project, name=_free(f"Best of {n}, round {round.number}", names)
+        )
+    for model, source in sources.items():
         store_draws(source=source, drawn_by=run.pk, draws=[draw for draw in drawn if draw["model"] == model])
     report = compose_batch(
         project=round.project,
         name=_free_batch_name(round, f"Round {round.number}, new against old"),
         prompts=round.project.prompts.filter(pk__in=prompts),
-        sources=[new, old],
-        responses_per_task=2,
+        sources=list(sources.values()),
+        responses_per_task=len(sources),
         overlap=round.settings["evaluation"]["overlap"] or round.overlap,
         kind=Batch.Kind.EVALUATION,
-        seed=_seed(round, "evaluation batch"),
+        seed=seed_of(round, "evaluation batch"),
         drawn_by=[run.pk],
     )
     return report.batch
-
-
-def _latest(round: Round, step: str, source: Source | None = None) -> RoundRun | None:
-    links = round.round_runs.filter(step=step, source=source).select_related("run", "source")
-    return links.order_by("-attempt").first()
-
-
-def _all_succeeded(links: list[RoundRun]) -> bool:
-    """Whether all runs are done.
-
-    Raises:
-        Refusal: one has failed or was cancelled.
-    """
-    for link in links:
-        if link.run.state in BROKEN:
-            of = f" of {link.source}" if link.source else ""
-            why = link.run.reason or "See its log."
-            raise Refusal("conflict", f"The {link.run.kind} run{of} {BROKEN[link.run.state]}: {why}")
-    return all(link.run.state == Run.State.SUCCEEDED for link in links)
 
 
 def _finish(batch: Batch) -> bool:
@@ -389,23 +276,12 @@ def _finish(batch: Batch) -> bool:
     return batch.state == Batch.State.CLOSED
 
 
-def _source_to_follow(round: Round) -> Source:
-    return followed_source(round) or source_for(round.start_from)
-
-
 def _old_source(round: Round) -> Source:
     """Return the source of what the round starts from that decodes as its evaluation does."""
-    followed = _source_to_follow(round)
+    followed = source_to_follow(round)
     if followed.model_source.model_version_id == round.start_from_id:
         return followed
     return source_for(round.start_from, settings=followed.settings)
-
-
-def _seed(round: Round, what: str, source: Source | None = None, attempt: int = 1) -> int:
-    """Return a seed of its own for each thing that the round draws, the same wherever the round is repeated."""
-    of = (source.name, source.settings.get("seed", 0)) if source else ()
-    text = json.dumps([round.seed, round.number, what, *of, attempt])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
 def _free_batch_name(round: Round, stem: str) -> str:

@@ -10,7 +10,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Max, QuerySet
 from psycopg.errors import LockNotAvailable
 
-from alignment import round_steps
+from alignment import round_runs, round_steps
 from alignment.hints import advance_soon
 from alignment.model_versions import current_version
 from alignment.models import ModelVersion, Round
@@ -237,7 +237,7 @@ def retry_round(*, round: Round, by: User) -> Round:
     if round.state != Round.State.FAILED:
         raise Refusal("conflict", f"Round {round.number} is {round.state}; only a failed round is retried.")
     move(round, round.failed_in, reason=f"Retried by {by}.")
-    round_steps.ask_again(round)
+    round_runs.ask_again(round)
     advance_soon(round.pk)
     return round
 

@@ -6,11 +6,12 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from statistics import fmean
 from typing import Any
 
+from alignment.judgements import Judged, Rate, judge, texts_of
 from alignment.models import Round, Scorecard
 from annotation.models import Batch, Source, TaskResponse
 from annotation.submitting import current_rankings
@@ -86,6 +87,38 @@ def source_win_rates(batch: Batch) -> list[WinRate]:
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """What the reward model gives without training the policy: of ``n`` responses of the old model, the best."""
+
+    n: int
+    against_old: Rate
+    new_against: Rate
+    """The candidate against it."""
+    mean_length_tokens: float
+    ended_share: float
+    oracle_mean: float | None
+    kl_bound: float
+    """The most that it is from the old model, in nats a response."""
+
+
+def baseline_of(card: Scorecard) -> Baseline | None:
+    """Return best-of-n sampling as a scorecard has it; None where it was not measured."""
+    best = card.figures.get("best_of")
+    if not best:
+        return None
+    names = ("win_rate", "win_rate_low", "win_rate_high")
+    return Baseline(
+        n=best["n"],
+        against_old=Rate(*(best.get(name) for name in names)),
+        new_against=Rate(*(best.get(f"new_{name}") for name in names)),
+        mean_length_tokens=best["mean_length_tokens"],
+        ended_share=best["ended_share"],
+        oracle_mean=best["oracle_mean"],
+        kl_bound=best["kl_bound"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class OracleComparison:
     """What an oracle says of a model's responses to held-out prompts beside another model's."""
 
@@ -113,7 +146,7 @@ def compare_with_base(card: Scorecard) -> OracleComparison | None:
     )
     if card.run is None or measured is None or measured.run is None:
         return None
-    new, old = _scores(card.run, "new"), _scores(measured.run, "old")
+    new, old = oracle_scores(card.run, "new"), oracle_scores(measured.run, "old")
     prompts = sorted(new.keys() & old.keys())
     if not prompts:
         return None
@@ -128,7 +161,7 @@ def compare_with_base(card: Scorecard) -> OracleComparison | None:
     )
 
 
-def _scores(run: Run, model: str) -> dict[int, list[float]]:
+def oracle_scores(run: Run, model: str) -> dict[int, list[float]]:
     """Return the oracle's scores of one model's responses in an evaluation, by prompt."""
     scores: dict[int, list[float]] = defaultdict(list)
     for draw in read_draws(run):
@@ -182,7 +215,8 @@ def split_by_agreement(draws: Iterable[Mapping[str, Any]]) -> tuple[set[int], se
     """
     texts: dict[int, set[str]] = defaultdict(set)
     for draw in draws:
-        texts[draw["id"]].add(draw["text"].strip())
+        if draw["model"] in ("new", "old"):
+            texts[draw["id"]].add(draw["text"].strip())
     alike = {prompt for prompt, said in texts.items() if len(said) == 1}
     return texts.keys() - alike, alike
 
@@ -191,25 +225,32 @@ def _peoples_figures(round: Round, run: Run) -> dict[str, Any]:
     """Return people's win rate of the candidate. A prompt that both models answered alike counts ½ without being
     asked about; where people judged only some of the others, as large a share of these is counted."""
     different, alike = split_by_agreement(read_draws(run))
-    rate = None
-    if round.evaluation_batch is not None:
-        # Only the candidate and its parent are in the batch: one rate, or none where nobody ranked.
-        rate = next(iter(source_win_rates(round.evaluation_batch)), None)
-    if rate is not None and rate.source.model_source.model_version_id != round.candidate_id:
-        rate = rate.turned()
-    judged = rate.by_prompt if rate else ()
-    ties = len(alike) * len(judged) / len(different) if different else len(alike)
-    rates = [*judged, *[0.5] * math.floor(ties + 0.5)]
-    low, high = win_rate_interval(rates) if rates else (None, None)
-    return {
-        "judge": "people" if round.evaluation_batch else None,
-        "win_rate": math.fsum(rates) / len(rates) if rates else None,
-        "win_rate_low": low,
-        "win_rate_high": high,
-        "pairs": rate.comparisons if rate else 0,
-        "judged_prompts": len(judged),
+    batch = round.evaluation_batch
+    texts = texts_of(read_draws(run))
+    nobody = Judged([], 0)
+    judged = judge(batch, texts, "new", "old") if batch else nobody
+    # As large a share of the ties as of the prompts that were asked about.
+    ties = len(alike) * len(judged.by_prompt) / len(different) if different else len(alike)
+    rates = [*judged.by_prompt, *[0.5] * math.floor(ties + 0.5)]
+    figures = {
+        "judge": "people" if batch else None,
+        **asdict(Rate.of(rates)),
+        "pairs": judged.comparisons,
+        "judged_prompts": len(judged.by_prompt),
         "identical_prompts": len(alike),
     }
+    if best := read_scorecard(run).get("best_of"):
+        of_best, of_new = (
+            judge(batch, texts, *two) if batch else nobody for two in (("best_of", "old"), ("new", "best_of"))
+        )
+        against = asdict(Rate.of(of_new.by_prompt)) | {"pairs": of_new.comparisons}
+        figures["best_of"] = {
+            **best,
+            **asdict(Rate.of(of_best.by_prompt)),
+            "pairs": of_best.comparisons,
+            **{f"new_{name}": value for name, value in against.items()},
+        }
+    return figures
 
 
 def _comparisons(tiers: list[list[int]], source_of: dict[int, int]) -> Iterable[tuple[int, int, float]]:

@@ -11,17 +11,32 @@ from django.db import models
 
 from alignment.model_versions import current_version
 from alignment.models import ModelVersion, Round
-from alignment.recipes import RECIPES, DpoRecipe, suggested_training
+from alignment.recipes import RECIPES, DpoRecipe, PpoRecipe, suggested_training
 from alignment.sources import default_sources
 from annotation.models import MAX_RESPONSES, MIN_RESPONSES, Project, Source, User
 
 DEFAULTS = DpoRecipe()
+POLICY_DEFAULTS = PpoRecipe()
 TASKS = 40
-# What a recipe's method may be told.
-KNOWN = {
-    name: {field.name for field in dataclasses.fields(recipe.settings().training)}
-    for name, recipe in RECIPES.items()
+# The part of a recipe's settings that learns from rankings, which most of the form is about.
+LEARNS_FROM_RANKINGS = {
+    name: "reward" if "reward" in recipe.methods else "training" for name, recipe in RECIPES.items()
 }
+# What this part may be told.
+KNOWN = {
+    name: {field.name for field in dataclasses.fields(RECIPES[name].methods[part])}
+    for name, part in LEARNS_FROM_RANKINGS.items()
+}
+# Fields of a policy that learns from a reward model, and its settings' names.
+POLICY = {
+    "algorithm": "algorithm",
+    "episodes": "episodes",
+    "rollout": "batch_size",
+    "samples": "samples",
+    "policy_rate": "learning_rate",
+    "kl_coefficient": "kl_coefficient",
+}
+FOR_POLICIES = {*POLICY, "watch"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +85,7 @@ class RoundForm(forms.Form):
     recipe = forms.ChoiceField(
         choices=[(name, recipe.title) for name, recipe in RECIPES.items()],
         help_text="Preference optimization learns from all that a ranking says; instruction tuning imitates its best "
-        "response.",
+        "response; reinforcement learning trains a reward model first, and then a policy that answers on and on.",
     )
     decision = forms.ChoiceField(
         label="Who decides", choices=_sentences(Round.Decision), initial=Round.Decision.MANAGER
@@ -187,6 +202,50 @@ class RoundForm(forms.Form):
         initial=DEFAULTS.training.length_normalised,
         help_text="Score by the token, so that length earns nothing. β must then be larger, about 2.",
     )
+    algorithm = forms.ChoiceField(
+        label="Algorithm",
+        choices=[("ppo", "PPO"), ("rloo", "RLOO"), ("grpo", "GRPO")],
+        initial=POLICY_DEFAULTS.training.algorithm,
+        help_text="RLOO and GRPO do without a value function: they compare a prompt's responses, so they need two.",
+    )
+    episodes = forms.IntegerField(
+        min_value=1,
+        initial=POLICY_DEFAULTS.training.episodes,
+        help_text="Responses that it draws and learns from, in all.",
+    )
+    rollout = forms.IntegerField(
+        label="Responses a rollout",
+        min_value=2,
+        initial=POLICY_DEFAULTS.training.batch_size,
+        help_text="Drawn together, then learned from. A multiple of the responses a prompt.",
+    )
+    samples = forms.IntegerField(
+        label="Responses a prompt",
+        min_value=1,
+        max_value=64,
+        initial=POLICY_DEFAULTS.training.samples,
+        help_text="In each rollout.",
+    )
+    policy_rate = forms.FloatField(
+        label="The policy's learning rate",
+        min_value=0,
+        initial=POLICY_DEFAULTS.training.learning_rate,
+        help_text="That under Steps is the reward model's.",
+        widget=forms.NumberInput(attrs={"step": "any"}),
+    )
+    kl_coefficient = forms.FloatField(
+        label="Price of KL",
+        min_value=0,
+        initial=POLICY_DEFAULTS.training.kl_coefficient,
+        help_text="What moving away from the model before costs: higher stays nearer.",
+        widget=forms.NumberInput(attrs={"step": "any"}),
+    )
+    watch = forms.BooleanField(
+        label="Watch for over-optimisation",
+        required=False,
+        initial=POLICY_DEFAULTS.watch,
+        help_text="Trains a second reward model, which tells when the policy exploits the first.",
+    )
     patience = forms.IntegerField(
         label="Stop early after",
         min_value=1,
@@ -217,6 +276,10 @@ class RoundForm(forms.Form):
         ("What a ranking teaches", ("objective", "pairs", "margin_scale", "soft_labels")),
         ("How far the model may move", ("beta", "label_smoothing", "nll_weight", "length_normalised")),
         ("When it ends, and how it runs", ("patience", "layout", "seed", "keep_best")),
+        (
+            "What the policy learns from the reward model",
+            ("algorithm", "episodes", "rollout", "samples", "policy_rate", "kl_coefficient", "watch"),
+        ),
     )
     FOR_ADMINISTRATORS = ("judge", "oracle")
 
@@ -274,13 +337,20 @@ class RoundForm(forms.Form):
             "oracle",
             "seed",
         )
-        training = {name: given[name] for name in KNOWN[given["recipe"]] if name in self.fields}
-        training["parameters"] = {"kind": given["parameters"], "rank": given["rank"]}
-        return {name: given[name] for name in names if name in given} | {
-            "settings": {"training": training, "processes": given["processes"]}
+        recipe = given["recipe"]
+        parameters = {"kind": given["parameters"], "rank": given["rank"]}
+        learns = {name: given[name] for name in KNOWN[recipe] if name in self.fields}
+        settings: dict[str, Any] = {
+            LEARNS_FROM_RANKINGS[recipe]: learns | {"parameters": parameters},
+            "processes": given["processes"],
         }
+        if recipe == "ppo":
+            policy = {setting: given[name] for name, setting in POLICY.items()}
+            settings |= {"training": policy | {"parameters": parameters}, "watch": given["watch"]}
+        return {name: given[name] for name in names if name in given} | {"settings": settings}
 
     @staticmethod
     def _foreign(recipe: str) -> set[str]:
         """The fields that other recipes have settings for, and this one has not."""
-        return set().union(*KNOWN.values()) - KNOWN.get(recipe, set().union(*KNOWN.values()))
+        every = set().union(*KNOWN.values())
+        return (every - KNOWN.get(recipe, every)) | (set() if recipe == "ppo" else FOR_POLICIES)

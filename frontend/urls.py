@@ -67,6 +67,7 @@ PROJECT_PAGES = [
     path("runs/", runs.runs, name="runs"),
     path("runs/<uuid:run_id>/", runs.run, name="run"),
     path("runs/<uuid:run_id>/live/", runs.run_live, name="run_live"),
+    path("runs/<uuid:run_id>/samples/", runs.run_samples, name="run_samples"),
     path("runs/<uuid:run_id>/curves.json", runs.run_curves, name="run_curves"),
     path("runs/<uuid:run_id>/cancel/", runs.stop_run, name="stop_run"),
     path("rank/", ranking.rank, name="rank"),

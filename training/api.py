@@ -47,10 +47,14 @@ class MetricOut(serializers.ModelSerializer):
 
 class SampleOut(serializers.ModelSerializer):
     prompt = serializers.ListField(child=serializers.DictField())
+    scores = serializers.DictField(
+        child=serializers.FloatField(allow_null=True),
+        help_text="What the response was given, by name; `score` is the reward model's. Empty where nothing scores.",
+    )
 
     class Meta:
         model = RunSample
-        fields = ["step", "prompt", "response", "created_at"]
+        fields = ["step", "prompt", "response", "scores", "created_at"]
 
 
 class ArtifactOut(serializers.ModelSerializer):

@@ -117,8 +117,14 @@ def _metric(rows: _Rows, event: Mapping[str, Any]) -> None:
 
 def _sample(rows: _Rows, event: Mapping[str, Any]) -> None:
     step = _count(event.get("step", rows.run.done))
+    scores = {
+        str(name)[:100]: None if value is None else float(value)
+        for name, value in event.get("scores", {}).items()
+    }
     rows.samples.append(
-        RunSample(run=rows.run, step=step, prompt=event["prompt"], response=str(event["response"]))
+        RunSample(
+            run=rows.run, step=step, prompt=event["prompt"], response=str(event["response"]), scores=scores
+        )
     )
 
 

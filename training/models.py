@@ -116,6 +116,9 @@ class RunSample(models.Model):
     step = models.PositiveIntegerField(default=0)
     prompt = models.JSONField()
     response = models.TextField(blank=True)
+    scores = models.JSONField(
+        default=dict, help_text="What it was given, by name; `score` orders those of a step."
+    )
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

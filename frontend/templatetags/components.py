@@ -31,6 +31,7 @@ STATES: dict[str, tuple[str, str]] = {
     "sampling": ("info", "cpu"),
     "annotating": ("accent", "users"),
     "building": ("info", "database"),
+    "rewarding": ("info", "activity"),
     "training": ("info", "activity"),
     "evaluating": ("info", "gauge"),
     "judging": ("accent", "users"),

@@ -6,6 +6,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from alignment.judgements import Rate
 from alignment.models import Scorecard
 from alignment.scorecards import WinRate
 from training.models import Run
@@ -52,7 +53,7 @@ def percent(share: float | None, digits: int = 0) -> str:
 
 
 @register.simple_tag
-def win_rate(measured: Scorecard | WinRate | str | None, label: str = "Win rate") -> SafeString:
+def win_rate(measured: Scorecard | WinRate | Rate | str | None, label: str = "Win rate") -> SafeString:
     """A win rate with its 95% interval, drawn on a line whose middle is one half, the tie.
 
     ``measured`` is empty where a template found no scorecard.

@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 
 from alignment.model_versions import current_version, lineage, register_base
+from alignment.scorecards import baseline_of
 from annotation.refusals import Refusal
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
@@ -47,7 +48,9 @@ def model_version(request: ProjectRequest, version_id: int) -> HttpResponse:
         "version": version,
         "line": list(reversed(lineage(version))),
         "children": version.children.all(),
-        "scorecards": version.scorecards.select_related("against", "round"),
+        "scorecards": [
+            (card, baseline_of(card)) for card in version.scorecards.select_related("against", "round")
+        ],
         "sources": version.model_sources.select_related("source"),
         "is_current": current_version(request.project) == version,
     }

@@ -13,7 +13,8 @@ from django.views.decorators.http import require_POST
 
 from alignment import rounds as activity
 from alignment.models import Round
-from alignment.scorecards import source_win_rates
+from alignment.recipes import RECIPES
+from alignment.scorecards import baseline_of, source_win_rates
 from annotation.batching import batch_progress
 from annotation.refusals import Refusal
 from frontend.access import ProjectRequest, Role, project_page
@@ -25,6 +26,7 @@ STAGES = (
     (State.SAMPLING, "Sample"),
     (State.ANNOTATING, "Annotate"),
     (State.BUILDING, "Build dataset"),
+    (State.REWARDING, "Reward model"),
     (State.TRAINING, "Train"),
     (State.EVALUATING, "Evaluate"),
     (State.JUDGING, "Compare"),
@@ -34,6 +36,7 @@ SAYS = {
     State.SAMPLING: "Each source is drawing its share of the responses. Ranking opens by itself when they are there.",
     State.ANNOTATING: "People are ranking. The round goes on when every place is ranked, or when you close the batch.",
     State.BUILDING: "The consensus of the rankings is being frozen into a dataset.",
+    State.REWARDING: "A reward model is learning from the dataset to tell good responses from bad ones.",
     State.TRAINING: "A new model version is learning from the dataset.",
     State.EVALUATING: "The new model and the one it was made of are answering the held-out prompts.",
     State.JUDGING: "People are comparing the two models' answers to the held-out prompts, blind.",
@@ -87,12 +90,14 @@ def new_round(request: ProjectRequest) -> HttpResponse:
 @project_page(Role.REVIEWER)
 def round(request: ProjectRequest, number: int) -> HttpResponse:
     shown = _round(request, number)
+    card = getattr(shown, "scorecard", None)
     context = _live(shown) | {
         "stages": stages(shown),
         "settings": shown.settings,
         "sources": shown.sources.all(),
         "win_rates": source_win_rates(shown.batch) if shown.batch and shown.sources.count() > 1 else [],
-        "card": getattr(shown, "scorecard", None),
+        "card": card,
+        "baseline": baseline_of(card) if card is not None else None,
     }
     return render(request, "rounds/round.html", context)
 
@@ -124,11 +129,12 @@ def change_round(request: ProjectRequest, number: int, action: str) -> HttpRespo
 
 def stages(shown: Round) -> list[Stage]:
     """The way of the round, and how far along it is."""
-    way = [
-        (state, label)
-        for state, label in STAGES
-        if state != State.JUDGING or shown.judge == Round.Judge.PEOPLE
-    ]
+    not_on_it = set()
+    if shown.judge != Round.Judge.PEOPLE:
+        not_on_it.add(State.JUDGING)
+    if "reward" not in RECIPES[shown.recipe].methods:
+        not_on_it.add(State.REWARDING)
+    way = [(state, label) for state, label in STAGES if state not in not_on_it]
     states = [state for state, _ in way]
     at = State(shown.failed_in) if shown.state == State.FAILED else State(shown.state)
     if at in (State.PROMOTED, State.REJECTED):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -16,48 +15,22 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_POST
 
 from frontend.access import ProjectRequest, Role, project_page
+from frontend.charts import ALARM, TABLED, charts_of, there_of
 from training.engine.spec import TRAINS
 from training.launching import cancel_run, full_spec, read_log
-from training.models import Run
+from training.models import Run, RunSample
 
 A_PAGE = 50
 LOG_BYTES = 32_768
 TABLE_STEPS = 30
 LIVE = (Run.State.QUEUED, Run.State.RUNNING)
-# What is drawn in one picture: title, and its curves' names, as the engine reports them and for people. A name that
-# ends in `*` stands for all that begin so, each under the rest of its own.
-CHARTS = (
-    ("Loss", {"loss": "training", "eval_loss": "held out"}),
-    ("Preferences told right, share", {"accuracy": "training", "eval_accuracy": "held out"}),
-    (
-        "Held-out preferences told right, by how clear they are",
-        {
-            "eval_accuracy/close": "close",
-            "eval_accuracy/clear": "clear",
-            "eval_accuracy/sure": "sure",
-        },
-    ),
-    ("Held-out preferences told right, by aspect", {"eval_accuracy/aspect:*": ""}),
-    ("Lead of the preferred response", {"margin": "training", "eval_margin": "held out"}),
-    ("Training ahead of held out, share told right", {"eval_gap": "gap"}),
-    ("Calibration error", {"eval_calibration_error": "held out"}),
-    ("KL from the model before, nats an answer", {"eval_kl": "held out"}),
-    (
-        "Perplexity of general text",
-        {"eval_perplexity": "now", "eval_perplexity_before": "before training"},
-    ),
-    ("Length of answers, tokens", {"eval_length": "held out"}),
-    ("Answers that end by themselves, share", {"eval_ended": "held out"}),
-    ("Learning rate", {"learning_rate": "learning rate"}),
-    ("Gradient norm", {"grad_norm": "gradient norm"}),
-    ("Padding, share of what is computed", {"padding": "padding"}),
-)
-CURVES = {name: label for _, curves in CHARTS for name, label in curves.items()}
+SAMPLED_STEPS = 10
+SAMPLES_A_STEP = 100
 
 
 @project_page(Role.REVIEWER)
 def runs(request: ProjectRequest) -> HttpResponse:
-    found = Run.objects.filter(project_id=request.project.pk).select_related("round_run__round")
+    found = Run.objects.filter(project_id=request.project.pk).prefetch_related("round_runs__round")
     state = request.GET.get("state", "")
     if state in Run.State.values:
         found = found.filter(state=state)
@@ -74,9 +47,9 @@ def runs(request: ProjectRequest) -> HttpResponse:
 def run(request: ProjectRequest, run_id: UUID) -> HttpResponse:
     shown = _run(request, run_id)
     context = _live(shown) | {
-        "link": getattr(shown, "round_run", None),
+        "links": shown.round_runs.select_related("round", "source"),
         "spec": json.dumps(full_spec(shown), indent=2, ensure_ascii=False),
-        "samples": shown.samples.all()[:20],
+        **_shown_samples(shown),
         "table": _table(shown),
         "trains": TRAINS,
     }
@@ -95,23 +68,23 @@ def run_live(request: ProjectRequest, run_id: UUID) -> HttpResponse:
 
 
 @project_page(Role.REVIEWER)
+def run_samples(request: ProjectRequest, run_id: UUID) -> HttpResponse:
+    """The samples, where there are newer ones than ``last``; they stay as they are for who reads them otherwise."""
+    shown = _run(request, run_id)
+    context = _shown_samples(shown) | {"run": shown, "live": shown.state in LIVE}
+    if str(context["last_sample"]) == request.GET.get("last"):
+        return HttpResponse(status=204)
+    return render(request, "runs/samples.html", context)
+
+
+@project_page(Role.REVIEWER)
 def run_curves(request: ProjectRequest, run_id: UUID) -> HttpResponse:
-    """The run's curves for the page's charts: ``{"ended": bool, "charts": [{"title", "steps", "curves"}]}``."""
+    """The run's curves for the page's charts: ``{"ended": bool, "charts": […]}``, see `frontend.charts.charts_of`."""
     shown = _run(request, run_id)
     values: dict[str, dict[int, float | None]] = defaultdict(dict)
     for name, step, value in shown.metrics.values_list("name", "step", "value"):
         values[name][step] = value
-    charts = []
-    for title, curves in CHARTS:
-        there = _there(curves, values)
-        if there:
-            steps = sorted({step for name in there for step in values[name]})
-            drawn = [
-                {"label": label, "values": [values[name].get(step) for step in steps]}
-                for name, label in there.items()
-            ]
-            charts.append({"title": title, "steps": steps, "curves": drawn})
-    return JsonResponse({"ended": shown.state not in LIVE, "charts": charts})
+    return JsonResponse({"ended": shown.state not in LIVE, "charts": charts_of(values)})
 
 
 @require_POST
@@ -131,6 +104,7 @@ def _live(shown: Run) -> dict[str, Any]:
         "log": log.text,
         "log_is_cut": log.size > LOG_BYTES,
         "artifacts": shown.artifacts.all(),
+        "alarms": _alarms(shown),
     }
 
 
@@ -140,23 +114,41 @@ def _table(shown: Run) -> dict[str, Any]:
     last = shown.metrics.order_by("-step").values_list("step", flat=True).distinct()[:TABLE_STEPS]
     for metric in shown.metrics.filter(step__in=list(last)):
         rows[metric.step][metric.name] = metric.value
-    there = list(_there(CURVES, [name for row in rows.values() for name in row]))
+    there = list(there_of(TABLED, [name for row in rows.values() for name in row]))
     return {
         "names": there,
         "rows": [(step, [rows[step].get(name) for name in there]) for step in sorted(rows, reverse=True)],
     }
 
 
-def _there(curves: Mapping[str, str], told: Iterable[str]) -> dict[str, str]:
-    """Which of the curves the run told of, in their order, with what people call them."""
-    names = sorted(set(told))
-    there: dict[str, str] = {}
-    for curve, label in curves.items():
-        if curve.endswith("*"):
-            there |= {name: name.removeprefix(curve[:-1]) for name in names if name.startswith(curve[:-1])}
-        elif curve in names:
-            there[curve] = label
-    return there
+def _shown_samples(shown: Run) -> dict[str, Any]:
+    last = shown.samples.order_by("-pk").values_list("pk", flat=True).first()
+    return {"sampled": _samples(shown), "last_sample": last or 0}
+
+
+def _samples(shown: Run) -> list[dict[str, Any]]:
+    """What the run showed at its last steps, the newest first; at each from the best score to the worst.
+
+    A step that was repeated after a resume told its samples again.
+    """
+    last = shown.samples.order_by("-step").values_list("step", flat=True).distinct()[:SAMPLED_STEPS]
+    by_step: dict[int, dict[str, RunSample]] = defaultdict(dict)
+    for sample in shown.samples.filter(step__in=list(last)).order_by("pk"):
+        by_step[sample.step][json.dumps([sample.prompt, sample.response])] = sample
+    return [
+        {"step": step, "samples": sorted(by_step[step].values(), key=_worst_last)[:SAMPLES_A_STEP]}
+        for step in sorted(by_step, reverse=True)
+    ]
+
+
+def _worst_last(sample: RunSample) -> tuple[bool, float]:
+    score = sample.scores.get("score")
+    return score is None, 0.0 if score is None else -score
+
+
+def _alarms(shown: Run) -> list[int]:
+    """The rollouts at which the run gave the alarm of over-optimisation."""
+    return list(shown.metrics.filter(name=ALARM, value__gt=0).order_by("step").values_list("step", flat=True))
 
 
 def _run(request: ProjectRequest, run_id: UUID) -> Run:

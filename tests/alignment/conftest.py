@@ -93,7 +93,7 @@ def finish_sampling(round: Round, text: Callable[[str, str, int], str] | None = 
     say = text or (lambda source, prompt, index: f"{source} says {'very ' * index}much of {prompt}")
     for run in waiting(round):
         assert run.kind == Run.Kind.SAMPLE
-        source = run.round_run.source.name
+        source = run.round_runs.get().source.name
         prompts = [
             json.loads(line)["id"] for line in Path(run.spec["data"]["prompts"]).read_text().splitlines()
         ]
@@ -125,8 +125,8 @@ def scorecard(**figures: Any) -> dict[str, Any]:
 
 
 def finish_evaluation(round: Round, text: Callable[[str, str], str] | None = None, **figures: Any) -> None:
-    """Let the evaluate run succeed, with one response of each model to every held-out prompt; ``text(model, prompt
-    id)`` says which."""
+    """Let the evaluate run succeed, with one response of each model, and of best-of-n where that is asked for, to
+    every held-out prompt; ``text(model, prompt id)`` says which."""
     say = text or (lambda model, prompt: f"a {model} reply to {prompt}")
     (run,) = waiting(round)
     assert run.kind == Run.Kind.EVALUATE
@@ -141,7 +141,7 @@ def finish_evaluation(round: Round, text: Callable[[str, str], str] | None = Non
             "finish": "stop",
         }
         for id in prompts
-        for model in ("new", "old")
+        for model in ("new", "old", *(["best_of"] if run.spec["method"].get("rewards") else []))
     ]
     finish(run, {"responses.jsonl": draws, "scorecard.json": scorecard(**figures)})
 
@@ -166,6 +166,7 @@ def bring_to(round: Round, state: str, **figures: Any) -> Round:
     doing: dict[str, Callable[[], None]] = {
         Round.State.SAMPLING: lambda: finish_sampling(round),
         Round.State.ANNOTATING: lambda: rank_all(round.batch),
+        Round.State.REWARDING: lambda: [finish(run, {"adapter": {}}) for run in waiting(round)] and None,
         Round.State.TRAINING: lambda: finish(waiting(round)[0], {"adapter": {}}),
         Round.State.EVALUATING: lambda: finish_evaluation(round, **figures),
         Round.State.JUDGING: lambda: rank_all(round.evaluation_batch),

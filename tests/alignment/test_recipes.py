@@ -12,7 +12,7 @@ from django.apps import apps
 
 from alignment.model_versions import model_of, register_artifact, register_base
 from alignment.models import ModelVersion, Round
-from alignment.recipes import RECIPES, SMALL_MODEL_TRAINING, check_recipe, suggested_training
+from alignment.recipes import FOLLOWS, RECIPES, SMALL_MODEL_TRAINING, check_recipe, suggested_training
 from alignment.rounds import start_round
 from annotation.models import Project, Source
 from annotation.refusals import Refusal
@@ -34,11 +34,11 @@ def start(project: Project, source: Source) -> Any:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_settings_are_completed_with_the_methods_own_defaults(recipe: str) -> None:
-    complete = check_recipe(recipe, {"training": {"epochs": 2.0}, "processes": 2})
-    assert complete["training"]["epochs"] == 2.0 and complete["training"]["batch_size"] == 8
+    complete = check_recipe(recipe, {"training": {"batch_size": 12}, "processes": 2})
+    assert complete["training"]["batch_size"] == 12 and complete["training"]["max_grad_norm"] == 1.0
     assert complete["processes"] == 2 and complete["dataset"]["batches"] == "round"
     known = {field.name for field in dataclasses.fields(METHODS[RECIPES[recipe].kind])}
-    assert set(complete["training"]) == known - {"system_prompt", "give_context"}
+    assert set(complete["training"]) == known - set(FOLLOWS)
 
 
 @pytest.mark.parametrize(

@@ -132,6 +132,26 @@ def test_instruction_tuning_is_rehearsed_likewise(rehearse: Any, tiny_model: Pat
     assert round["rankings"] == 20 and round["loss_last"] > 0 and 0 <= round["win_rate"] <= 1
 
 
+def test_a_policy_is_rehearsed_with_best_of_n_and_dpo_on_the_same_rankings_beside_it(
+    rehearse: Any, tiny_model: Path
+) -> None:
+    few = {"episodes": 8, "batch_size": 4, "parameters": {"rank": 2}}
+    small = {"reward": {"batch_size": 4}, "training": few, "evaluation": {"prompts": 4, "responses": 2}}
+    process = rehearse(
+        *("--recipe", "ppo", "--model", str(tiny_model), "--oracle", ORACLE, *SMALL[:-2]),
+        *("--recipe-settings", json.dumps(small)),
+    )
+    said, _ = process.communicate()
+    assert process.returncode == 0, said
+    last = json.loads(said.splitlines()[-1])
+    (round,) = last["rounds"]
+    assert round["rankings"] == 20 and round["best_of"] == 4
+    for name in ("win_rate", "best_of_win_rate", "dpo_win_rate"):
+        assert 0 <= round[f"{name}_low"] <= round[name] <= round[f"{name}_high"] <= 1
+    assert round["oracle_best_of"] > 0 and round["oracle_dpo"] > 0 and round["dpo_seconds"] > 0
+    assert "best of 4 by the reward model wins" in said and "DPO wins" in said
+
+
 def test_ctrl_c_stops_everything_and_cancels_the_round(
     rehearse: Any, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -304,6 +324,20 @@ def test_the_json_line_is_one_line_with_the_promised_keys() -> None:
     assert {*promised.split(), "oracle_before", "oracle_after", "seconds", "state", "reason"} <= set(
         rounds[0]
     )
+
+
+def test_what_stands_beside_a_policy_has_columns_and_a_sentence() -> None:
+    rates = {"best_of_win_rate": 0.6, "best_of_win_rate_low": 0.52, "best_of_win_rate_high": 0.68}
+    rates |= {"dpo_win_rate": 0.7, "dpo_win_rate_low": 0.61, "dpo_win_rate_high": 0.79}
+    beside = figures(best_of=4, **rates)
+    header, _, row, *_ = as_table([beside]).splitlines()
+    for name, value in (
+        ("best of n against the model before (95 %)", "60.0% (52.0% to 68.0%)"),
+        ("DPO against the model before (95 %)", "70.0% (61.0% to 79.0%)"),
+    ):
+        assert header.index(name) + len(name) == row.index(value) + len(value)
+    assert "best of n" not in as_table([figures()])
+    assert "best of 4 by the reward model wins 60.0% (52.0% to 68.0%), DPO wins 70.0%" in verdict(beside)
 
 
 def test_progress_is_told_line_by_line_where_there_is_no_terminal() -> None:

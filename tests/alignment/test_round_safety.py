@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from alignment import round_steps, rounds
+from alignment import round_runs, round_steps, rounds
 from alignment.models import Dataset, ModelVersion, Round, RoundRun, Scorecard
 from alignment.rounds import advance_round, start_round
 from alignment.tasks import advance_rounds
@@ -28,7 +28,7 @@ class Crash(BaseException):
 
 # Everything that a step calls and that could be the last thing a process did.
 POINTS = [
-    (round_steps, "create_run"),
+    (round_runs, "create_run"),
     (round_steps, "store_draws"),
     (round_steps, "compose_batch"),
     (round_steps, "build_dataset"),
@@ -40,9 +40,24 @@ POINTS = [
 ]
 
 
+STEPS = {
+    "dpo": [("sampling", 1), ("training", 1), ("evaluating", 1)],
+    "ppo": [("sampling", 1), ("rewarding", 1), ("training", 1), ("evaluating", 1)],
+}
+
+
 @pytest.fixture
-def round(project: Project, source: Source) -> Round:
-    return start_round(project=project, tasks=6, overlap=1, judge="oracle", oracle=VADER, decision="interval")
+def start(project: Project, source: Source) -> Any:
+    def start(recipe: str) -> Round:
+        by_oracle = {"judge": "oracle", "oracle": VADER, "decision": "interval"}
+        return start_round(project=project, recipe=recipe, tasks=6, overlap=1, **by_oracle)
+
+    return start
+
+
+@pytest.fixture
+def round(start: Any) -> Round:
+    return start("dpo")
 
 
 def help_along(round: Round) -> None:
@@ -50,7 +65,7 @@ def help_along(round: Round) -> None:
     for run in waiting(round):
         if run.kind == Run.Kind.SAMPLE:
             finish_sampling(round)
-        elif run.kind == Run.Kind.DPO:
+        elif run.kind in (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.PPO):
             finish(run, {"adapter": {}})
         else:
             finish_evaluation(round, win_rate=0.7, win_rate_low=0.6, win_rate_high=0.8)
@@ -60,26 +75,26 @@ def help_along(round: Round) -> None:
 
 def assert_done_once(round: Round) -> None:
     assert round.state == State.PROMOTED
-    assert list(RoundRun.objects.order_by("pk").values_list("step", "attempt")) == [
-        ("sampling", 1),
-        ("training", 1),
-        ("evaluating", 1),
-    ]
-    assert Run.objects.count() == 3 and Batch.objects.count() == 1 and round.batch.tasks.count() == 6
+    steps = STEPS[round.recipe]
+    assert list(RoundRun.objects.order_by("pk").values_list("step", "attempt")) == steps
+    assert Run.objects.count() == len(steps) and Batch.objects.count() == 1 and round.batch.tasks.count() == 6
     assert Dataset.objects.count() == 1 and Scorecard.objects.count() == 1
     assert ModelVersion.objects.count() == 2 and Source.objects.count() == 2
 
 
+@pytest.mark.parametrize("recipe", STEPS)
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_process_that_dies_anywhere_leaves_a_round_that_goes_on(
-    round: Round, monkeypatch: pytest.MonkeyPatch, when: str
+    start: Any, monkeypatch: pytest.MonkeyPatch, when: str, recipe: str
 ) -> None:
-    left = set(range(len(POINTS)))
+    round = start(recipe)
+    died: set[tuple[str, str]] = set()
 
-    def deadly(number: int, real: Any) -> Any:
+    def deadly(name: str, real: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
-            if number in left:
-                left.discard(number)
+            place = name, Round.objects.get().state
+            if place not in died:
+                died.add(place)
                 if when == "after":
                     real(*args, **kwargs)
                 raise Crash
@@ -87,8 +102,8 @@ def test_a_process_that_dies_anywhere_leaves_a_round_that_goes_on(
 
         return call
 
-    for number, (module, name) in enumerate(POINTS):
-        monkeypatch.setattr(module, name, deadly(number, getattr(module, name)))
+    for module, name in POINTS:
+        monkeypatch.setattr(module, name, deadly(name, getattr(module, name)))
     crashes = 0
     while round.state not in Round.ENDED:
         try:
@@ -98,7 +113,9 @@ def test_a_process_that_dies_anywhere_leaves_a_round_that_goes_on(
             round.refresh_from_db()
         assert round.state != State.FAILED, round.reason
         help_along(round)
-    assert not left and crashes == len(POINTS)
+    assert crashes == len(died) and {name for name, _ in died} == {name for _, name in POINTS}
+    asked_in = {state for name, state in died if name == "create_run"}
+    assert asked_in == {step for step, _ in STEPS[recipe]}, "it died in every state that asks for a run"
     assert_done_once(round)
 
 
@@ -168,7 +185,7 @@ def test_a_database_that_goes_away_is_no_failure_of_the_round(
         raise OperationalError("the connection is closed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(round_steps, "create_run", gone)
+        patch.setattr(round_runs, "create_run", gone)
         with pytest.raises(OperationalError):
             advance_round(round.pk)
     assert advanced(round).state == State.SAMPLING and len(waiting(round)) == 1

@@ -386,7 +386,7 @@ def test_a_run_that_does_not_succeed_fails_the_round_and_a_retry_asks_anew(
     retry_round(round=round, by=manager)
     assert advanced(round).state == step
     (again,) = waiting(round)
-    assert (again.kind, again.round_run.attempt) == (broken.kind, 2)
+    assert (again.kind, again.round_runs.get().attempt) == (broken.kind, 2)
     assert again.spec["seed"] != broken.spec["seed"]
     assert bring_to(round, State.DECIDING).state == State.DECIDING
 
@@ -402,7 +402,7 @@ def test_a_retry_keeps_the_runs_that_succeeded(
     finish_sampling(round)
     retry_round(round=round, by=manager)
     (again,) = waiting(round)
-    assert again.round_run.source == source
+    assert again.round_runs.get().source == source
     finish_sampling(round)
     assert advanced(round).state == State.ANNOTATING
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from alignment.model_versions import register_base
@@ -36,15 +37,15 @@ def open_kitchen(project: Project) -> Source:
     )
 
 
-def begin(project: Project, by: User, *, overlap: int = 2) -> Round:
-    return start_round(project=project, overlap=overlap, created_by=by)
+def begin(project: Project, by: User, *, overlap: int = 2, **settings: Any) -> Round:
+    return start_round(project=project, overlap=overlap, created_by=by, **settings)
 
 
 def work(round: Round) -> Round:
     """Do what the queue asks for, until the round waits for people or has ended."""
     while True:
         advance_round(round.pk)
-        waiting = Run.objects.filter(round_run__round=round, state=Run.State.QUEUED)
+        waiting = Run.objects.filter(round_runs__round=round, state=Run.State.QUEUED)
         if not waiting.exists():
             break
         for run in waiting:
@@ -71,10 +72,11 @@ def rank_all(batch: Batch, *, annotators: int = 2) -> None:
         pass
 
 
-def to_decision(project: Project, by: User) -> Round:
+def to_decision(project: Project, by: User, **settings: Any) -> Round:
     """A round that has done everything but be decided."""
-    round = work(begin(project, by))
+    round = work(begin(project, by, **settings))
     rank_all(round.batch)
     work(round)
-    rank_all(round.evaluation_batch)
+    if round.evaluation_batch is not None:
+        rank_all(round.evaluation_batch)
     return work(round)

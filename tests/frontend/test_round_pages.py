@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 
@@ -14,10 +15,11 @@ from alignment import rounds as activity
 from alignment.models import Round, RoundRun, Scorecard
 from alignment.round_states import move
 from annotation.models import Project, Source, User
-from frontend.forms_round import KNOWN, RoundForm
+from frontend.forms_round import FOR_POLICIES, KNOWN, POLICY, RoundForm
 from frontend.templatetags.figures import titled
 from tests.alignment.conftest import bring_to, finish, waiting
 from tests.frontend.rounds import begin, open_kitchen, rank_all, to_decision, work
+from training.engine.ppo_settings import PpoMethod
 from training.launching import LOG_FILE, create_run, run_folder
 from training.models import Run, RunMetric
 
@@ -30,6 +32,15 @@ ENDPOINT_SPEC = {
     "seed": 1,
     "endpoint": {"url": "http://127.0.0.1:9/v1", "model": "m"},
     "data": {"prompts": "/nowhere/prompts.jsonl"},
+}
+POLICY_FIELDS: dict[str, object] = {
+    "recipe": "ppo",
+    "algorithm": "ppo",
+    "episodes": 32,
+    "rollout": 8,
+    "samples": 1,
+    "policy_rate": 0.0001,
+    "kl_coefficient": 0.05,
 }
 HOSTILE = "</pre><script>document.title='taken'</script>"
 
@@ -164,7 +175,8 @@ def test_what_instruction_tuning_has_no_use_for_is_not_sent_and_may_be_anything(
 ) -> None:
     client = as_role("manager")
     page = client.get(reverse("new_round", args=[project.slug])).content.decode()
-    assert page.count('data-recipes="dpo"') == 2 and page.count('data-recipes="dpo sft"') == 3
+    groups = {"dpo": 1, "dpo ppo": 1, "dpo sft ppo": 3, "ppo": 1}
+    assert {recipes: page.count(f'data-recipes="{recipes}"') for recipes in groups} == groups
 
     said = {key: value for key, value in form(source, recipe="sft", beta="").items() if key != "objective"}
     client.post(reverse("new_round", args=[project.slug]), said)
@@ -177,7 +189,25 @@ def test_what_instruction_tuning_has_no_use_for_is_not_sent_and_may_be_anything(
 
 def test_each_form_field_of_training_is_a_setting_of_some_recipe() -> None:
     shown = {name for _, names in RoundForm.GROUPS for name in names}
-    assert shown - {"rank", "processes", "seed"} <= set().union(*KNOWN.values())
+    assert shown - {"rank", "processes", "seed"} <= set().union(FOR_POLICIES, *KNOWN.values())
+    assert set(POLICY.values()) <= {field.name for field in dataclasses.fields(PpoMethod)}
+
+
+def test_reinforcement_learning_is_one_form_for_reward_model_and_policy(
+    project: Project, source: Source, as_role: AsRole
+) -> None:
+    said = POLICY_FIELDS | {"beta": "", "algorithm": "rloo", "rollout": 16, "samples": 4, "watch": "on"}
+    client = as_role("manager")
+    client.post(reverse("new_round", args=[project.slug]), form(source, **said))
+    started = project.rounds.get()
+    reward, policy = started.settings["reward"], started.settings["training"]
+    assert (reward["learning_rate"], reward["epochs"], reward["batch_size"]) == (0.0002, 2.0, 4)
+    assert (policy["learning_rate"], policy["epochs"], policy["batch_size"]) == (0.0001, 4, 16)
+    assert (policy["algorithm"], policy["samples"], policy["episodes"]) == ("rloo", 4, 32)
+    assert reward["parameters"]["rank"] == policy["parameters"]["rank"] == 8
+    assert started.settings["watch"] is True
+    page = client.get(reverse("round", args=[project.slug, started.number])).content.decode()
+    assert "Reward model</li>" in page and "RLOO, LoRA of rank 8" in page and "Price of KL" in page
 
 
 @pytest.mark.parametrize(
@@ -193,6 +223,9 @@ def test_each_form_field_of_training_is_a_setting_of_some_recipe() -> None:
         ({"epochs": "many"}, "Enter a number"),
         ({"label_smoothing": 0.5}, "less than or equal to 0.499"),
         ({"objective": "plackett_luce", "pairs": "adjacent"}, "takes whole orders"),
+        (POLICY_FIELDS | {"samples": 3}, "must be a multiple of"),
+        (POLICY_FIELDS | {"algorithm": "grpo"}, "compares the responses to a prompt"),
+        (POLICY_FIELDS | {"episodes": ""}, "This field is required"),
     ],
 )
 def test_a_wrong_form_says_why_and_starts_nothing(

@@ -100,7 +100,7 @@ def run(spec: Spec, events: Events, interrupt: Interrupt) -> None:
         "kl": float(drawn_gaps.mean()),
     }
     with events.artifact("responses.jsonl") as path:
-        write_records(path, _records(responses, judged))
+        write_records(path, _records(responses | ({"best_of": best} if best else {}), judged))
     with events.artifact("scorecard.json") as path:
         path.write_text(json.dumps(scorecard, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     for output in partials:

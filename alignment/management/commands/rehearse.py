@@ -22,7 +22,9 @@ from alignment.rehearsing import (
     Rehearsal,
     RehearsalFailed,
     RoundFigures,
+    default_decoding,
     default_settings,
+    default_tasks,
     rehearse,
 )
 from annotation.refusals import Refusal
@@ -43,8 +45,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--tasks",
             type=_positive,
-            default=defaults.tasks,
-            help="prompts ranked a round, of 200 (%(default)s)",
+            help=f"prompts ranked a round, of 200 ({default_tasks('dpo')}; with ppo {default_tasks('ppo')})",
         )
         parser.add_argument(
             "--responses",
@@ -81,27 +82,28 @@ class Command(BaseCommand):
             type=_object,
             default={},
             metavar="JSON",
-            help=f"the source's settings, over {json.dumps(defaults.decoding)}",
+            help=f"the source's settings, over {json.dumps(defaults.decoding)}, with ppo "
+            f"{json.dumps(default_decoding('ppo'))}",
         )
         parser.add_argument(
             "--recipe-settings",
             type=_object,
             default={},
             metavar="JSON",
-            help=f"the recipe's settings, over {json.dumps(defaults.settings)}",
+            help=f"the recipe's settings, over {json.dumps(defaults.settings)} with dpo",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        defaults, model = Rehearsal(model=""), options["model"]
+        model, recipe = options["model"], options["recipe"]
         rehearsal = Rehearsal(
             model=str(Path(model).resolve()) if Path(model).is_dir() else model,
-            decoding=_over(defaults.decoding, options["decoding"]),
-            settings=_over(default_settings(options["recipe"]), options["recipe_settings"]),
+            tasks=options["tasks"] or default_tasks(recipe),
+            decoding=_over(default_decoding(recipe), options["decoding"]),
+            settings=_over(default_settings(recipe), options["recipe_settings"]),
             **{
                 name: options[name]
                 for name in (
                     "rounds",
-                    "tasks",
                     "responses",
                     "overlap",
                     "annotators",

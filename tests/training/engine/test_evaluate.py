@@ -271,6 +271,10 @@ def test_best_of_n_is_the_baseline_of_what_a_reward_model_taught(
     assert best["new_win_rate"] < 0.3
     assert best["win_rate_low"] <= best["win_rate"] <= best["win_rate_high"]
     assert best["kl_bound"] == pytest.approx(np.log(8) - 7 / 8)
+    drawn = read_lines(tmp_path / "run" / "responses.jsonl")
+    of_best = [each for each in drawn if each["model"] == "best_of"]
+    assert len(of_best) == card["prompts"], "for people to compare, one a prompt"
+    assert np.mean([each["oracle"] for each in of_best]) == pytest.approx(best["oracle_mean"])
 
 
 def test_a_baseline_by_a_reward_model_of_another_base_is_refused(

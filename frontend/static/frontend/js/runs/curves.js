@@ -25,23 +25,48 @@ function options(chart, width) {
   const line = colour("--line");
   const font = `12px ${getComputedStyle(box).fontFamily}`;
   const axis = { font, stroke: ink, grid: { stroke: line, width: 1 }, ticks: { stroke: line, width: 1 } };
+  const upright = { ...axis, size: 64, values: (_, splits) => ticks(splits) };
+  const along = chart.scattered
+    ? { axis: { ...axis, values: (_, splits) => ticks(splits) }, series: { label: chart.along, value: (_, value) => short(value) } }
+    : { axis: { ...axis, incrs: STEPS }, series: { label: "Step", value: (_, value) => value ?? "–" } };
+  // Numbers of a scale of their own have an axis on the other side.
+  const apart = chart.curves.some((curve) => curve.apart)
+    ? [{ ...upright, scale: "apart", side: 1, grid: { show: false } }]
+    : [];
   return {
     width,
     height: 240,
     scales: { x: { time: false } },
-    axes: [{ ...axis, incrs: STEPS }, { ...axis, size: 64, values: (_, splits) => ticks(splits) }],
-    series: [
-      { label: "Step", value: (_, value) => value ?? "–" },
-      ...chart.curves.map((curve, place) => ({
-        label: curve.label,
-        stroke: colour(SERIES[place % SERIES.length]),
-        width: 2,
-        dash: DASHES[place % DASHES.length],
-        spanGaps: true,
-        points: { show: chart.steps.length < 40 },
-        value: (_, value) => short(value),
-      })),
-    ],
+    axes: [along.axis, upright, ...apart],
+    series: [along.series, ...chart.curves.map((curve, place) => (chart.scattered ? points(curve, place) : curveOf(chart, curve, place)))],
+  };
+}
+
+function curveOf(chart, curve, place) {
+  return {
+    label: curve.label,
+    stroke: colour(SERIES[place % SERIES.length]),
+    width: 2,
+    dash: DASHES[place % DASHES.length],
+    spanGaps: true,
+    points: { show: chart.steps.length < 40 },
+    value: (_, value) => short(value),
+  };
+}
+
+// Points without a line: filled ones, rings, small ones, so that they differ without colour; an alarm is a large ring.
+function points(curve, place) {
+  const alarm = curve.label === "alarm";
+  const stroke = colour(alarm ? "--danger" : SERIES[place % SERIES.length]);
+  const look = alarm ? { size: 14, fill: "transparent" } : { size: [7, 9, 5][place % 3], fill: place % 3 === 1 ? "transparent" : stroke };
+  return {
+    label: curve.label + (curve.apart ? " (right axis)" : ""),
+    scale: curve.apart ? "apart" : "y",
+    stroke,
+    width: 2,
+    paths: () => null,
+    points: { show: true, stroke, ...look },
+    value: (_, value) => short(value),
   };
 }
 
