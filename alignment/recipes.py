@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from alignment.datasets import ConsensusSettings
 from alignment.models import ModelVersion
+from alignment.settings_refusals import refusal_of
 from annotation.refusals import Refusal
 from training.engine.methods import DpoMethod, SftMethod
 from training.engine.records import Ranking, best_response, comparisons
@@ -138,9 +139,7 @@ def check_recipe(recipe: str, settings: dict[str, Any] | None = None) -> dict[st
     try:
         complete = dataclasses.asdict(check_settings(RECIPES[recipe].settings, given, "settings"))
     except Refused as refused:
-        # What does not go together is refused by the method itself, which knows itself by another name.
-        sentence = str(refused).replace("`method.", "`settings.training.")
-        raise Refusal("invalid", sentence, field="settings") from refused
+        raise refusal_of(refused, method="settings.training") from refused
     for name in FROM_THE_SOURCE:
         del complete["training"][name]
     return complete

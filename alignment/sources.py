@@ -12,6 +12,7 @@ from alignment.endpoints import checked_address, checked_variable, granted_key
 from alignment.model_versions import current_version, model_of
 from alignment.models import ModelSource, ModelVersion, Round
 from annotation.models import Project, Source, User
+from alignment.settings_refusals import refusal_of
 from annotation.refusals import Refusal
 from training.engine.methods import SampleMethod
 from training.engine.refusal import Refused
@@ -43,7 +44,7 @@ def check_source_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
     try:
         checked = check_settings(SourceSettings, given, "settings")
     except Refused as refused:
-        raise Refusal("invalid", str(refused), field="settings") from refused
+        raise refusal_of(refused, method="settings") from refused
     complete = dataclasses.asdict(checked)
     complete["few_shot"] = [dict(example) for example in complete["few_shot"]]
     return {name: complete[name] for name in DECODING}
