@@ -185,7 +185,7 @@ class RoundForm(forms.Form):
         label="Length-normalised",
         required=False,
         initial=DEFAULTS.training.length_normalised,
-        help_text="Score by the token, so that length earns nothing. β must then be larger, about 2.",
+        help_text="Score by the token, so that length earns nothing. β must then be larger: Tülu 3 takes 5.",
     )
     patience = forms.IntegerField(
         label="Stop early after",
