@@ -73,6 +73,7 @@ def test_pages_of_a_project_after_two_rounds(
         ("rounds/", "rounds"),
         (f"rounds/{decided.number}/", "round-deciding"),
         ("rounds/1/", "round-promoted"),
+        ("rounds/1/answers/", "round-answers"),
         ("runs/", "runs"),
         (f"runs/{training.pk}/", "run-training"),
         ("sources/", "sources"),
@@ -103,6 +104,9 @@ def test_a_round_on_its_way(visit: Visit, kitchen: Project, manager: User, pictu
     picture(page, "round-new")
     page.get_by_text("Training settings").click()
     picture(page, "round-new-advanced")
+    field = page.locator(".field", has=page.get_by_label("Keep the best checkpoint")).bounding_box()
+    button = page.get_by_role("button", name="Start the round").bounding_box()
+    assert button["y"] - field["y"] - field["height"] >= 12, "the button stands apart from the check box"
     page.get_by_label("Recipe").select_option("sft")
     expect(page.get_by_label("β")).to_be_hidden()
     expect(page.get_by_label("Rankings a step")).to_be_visible()
@@ -208,6 +212,27 @@ def test_no_two_labels_of_an_axis_are_alike(
     page = visit("/accounts/login/")
     code = "(values) => import('/static/frontend/js/runs/figures.js').then(({ ticks }) => ticks(values))"
     assert page.evaluate(code, values) == labels
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "room", "ends"),
+    [
+        (1, 1, [0, 2], [0, 1]),
+        (0.6, 1, [0.5, 1.1], [0.5, 1]),
+        (0.01, 0.3, [-0.1, 0.4], [0, 0.4]),
+        (-0.2, 0.1, [-0.3, 0.2], [-0.3, 0.2]),
+        (0.7, 2.5, [0.5, 3], [0.5, 3]),
+    ],
+)
+def test_an_axis_of_shares_ends_where_shares_do(
+    visit: Visit, low: float, high: float, room: list[float], ends: list[float]
+) -> None:
+    page = visit("/accounts/login/")
+    code = (
+        "([low, high, room]) => import('/static/frontend/js/runs/figures.js')"
+        ".then(({ bounded }) => bounded(low, high, room))"
+    )
+    assert page.evaluate(code, [low, high, room]) == ends
 
 
 def test_an_oracles_name_is_asked_for_where_one_judges(
