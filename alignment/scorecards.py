@@ -32,8 +32,8 @@ class WinRate:
     prompts: int
     comparisons: int
     """Pairs compared, each ranking counted apart."""
-    by_prompt: tuple[float, ...]
-    """Each prompt's own win rate."""
+    by_prompt: Mapping[int, float]
+    """Each prompt's own win rate, by its primary key."""
 
     def turned(self) -> WinRate:
         """Return the same comparison seen from the other source."""
@@ -44,7 +44,7 @@ class WinRate:
             win_rate=1 - self.win_rate,
             win_rate_low=1 - self.win_rate_high,
             win_rate_high=1 - self.win_rate_low,
-            by_prompt=tuple(1 - rate for rate in self.by_prompt),
+            by_prompt={prompt: 1 - rate for prompt, rate in self.by_prompt.items()},
         )
 
 
@@ -67,8 +67,8 @@ def source_win_rates(batch: Batch) -> list[WinRate]:
     sources = Source.objects.in_bulk({source for pair in wins for source in pair})
     rates = []
     for newer, older in sorted(wins, reverse=True):
-        by_prompt = wins[newer, older]
-        means = [sum(outcomes) / len(outcomes) for outcomes in by_prompt.values()]
+        by_prompt = {prompt: sum(outcomes) / len(outcomes) for prompt, outcomes in wins[newer, older].items()}
+        means = list(by_prompt.values())
         low, high = win_rate_interval(means)
         rates.append(
             WinRate(
@@ -78,8 +78,8 @@ def source_win_rates(batch: Batch) -> list[WinRate]:
                 win_rate_low=low,
                 win_rate_high=high,
                 prompts=len(means),
-                comparisons=sum(map(len, by_prompt.values())),
-                by_prompt=tuple(means),
+                comparisons=sum(map(len, wins[newer, older].values())),
+                by_prompt=by_prompt,
             )
         )
     return rates
@@ -187,17 +187,23 @@ def split_by_agreement(draws: Iterable[Mapping[str, Any]]) -> tuple[set[int], se
     return texts.keys() - alike, alike
 
 
+def candidate_win_rate(round: Round) -> WinRate | None:
+    """Return how often people preferred the round's candidate to what it was made of; none where nobody compared."""
+    if round.evaluation_batch is None:
+        return None
+    # Only the candidate and its parent are in the batch: one rate, or none where nobody ranked.
+    rate = next(iter(source_win_rates(round.evaluation_batch)), None)
+    if rate is not None and rate.source.model_source.model_version_id != round.candidate_id:
+        rate = rate.turned()
+    return rate
+
+
 def _peoples_figures(round: Round, run: Run) -> dict[str, Any]:
     """Return people's win rate of the candidate. A prompt that both models answered alike counts ½ without being
     asked about; where people judged only some of the others, as large a share of these is counted."""
     different, alike = split_by_agreement(read_draws(run))
-    rate = None
-    if round.evaluation_batch is not None:
-        # Only the candidate and its parent are in the batch: one rate, or none where nobody ranked.
-        rate = next(iter(source_win_rates(round.evaluation_batch)), None)
-    if rate is not None and rate.source.model_source.model_version_id != round.candidate_id:
-        rate = rate.turned()
-    judged = rate.by_prompt if rate else ()
+    rate = candidate_win_rate(round)
+    judged = rate.by_prompt.values() if rate else ()
     ties = len(alike) * len(judged) / len(different) if different else len(alike)
     rates = [*judged, *[0.5] * math.floor(ties + 0.5)]
     low, high = win_rate_interval(rates) if rates else (None, None)

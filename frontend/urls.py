@@ -63,6 +63,7 @@ PROJECT_PAGES = [
     path("rounds/", rounds.rounds, name="rounds"),
     path("rounds/new/", rounds.new_round, name="new_round"),
     path("rounds/<int:number>/", rounds.round, name="round"),
+    path("rounds/<int:number>/answers/", rounds.round_answers, name="round_answers"),
     path("rounds/<int:number>/live/", rounds.round_live, name="round_live"),
     re_path(
         "^rounds/(?P<number>[0-9]{1,18})/(?P<action>close-annotation|retry|cancel|promote|reject)/$",
