@@ -116,7 +116,7 @@ def round_answers(request: ProjectRequest, number: int) -> HttpResponse:
 def _answers(shown: Round, number: int | str, a_page: int) -> dict[str, Any]:
     try:
         page = Paginator(answered_prompts(shown), a_page).get_page(number)
-        return {"page": page, "answers": answers_to(shown, page.object_list)}
+        return {"page": page, "answers": answers_to(shown, list(page.object_list))}
     except TrainingRefusal:
         return {"answers_are_gone": True}
 

@@ -136,6 +136,25 @@ def test_a_round_on_its_way(visit: Visit, kitchen: Project, manager: User, pictu
     picture(page, "batch-open")
 
 
+def test_long_names_stay_within_what_holds_them(visit: Visit, kitchen: Project, manager: User) -> None:
+    long = "SmolLM2-135M-Instruct" + "_of_an_experiment" * 8
+    kitchen.model_versions.update(name=long)
+    kitchen.sources.update(name=long)
+    round = begin(kitchen, manager)
+    version = kitchen.model_versions.get()
+    page = visit("/", manager, viewport={"width": 390, "height": 844})
+    for address in ("models/", f"models/{version.pk}/", "sources/", "rounds/", f"rounds/{round.number}/"):
+        page.goto(f"/projects/{kitchen.slug}/{address}")
+        over = page.locator("main").evaluate(
+            """main => [...main.querySelectorAll(":is(a, th, td, dd, li, span, h1, h3):not(.visually-hidden)")]
+                .filter(each => each.textContent.includes("_of_an_experiment"))
+                .filter(each => each.getBoundingClientRect().right > innerWidth - 16
+                    || each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).display !== "inline")
+                .map(each => each.outerHTML.slice(0, 200))"""
+        )
+        assert over == [], address
+
+
 def test_a_failed_round_says_why_and_is_tried_again(
     visit: Visit, kitchen: Project, manager: User, picture: Picture
 ) -> None:

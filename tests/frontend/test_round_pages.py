@@ -547,6 +547,9 @@ def test_a_manager_reads_both_models_answers_once_nobody_compares_them_any_more(
 
     page = as_role("manager").get(round_page).content.decode()
     assert reverse("batch", args=[project.slug, decided.evaluation_batch_id]) in page
+    for batch in (decided.batch, decided.evaluation_batch):
+        page = as_role("manager").get(reverse("batch", args=[project.slug, batch.pk])).content.decode()
+        assert f'Of <a href="{round_page}">round 1</a>' in page
     told = as_role("manager").get(answers_page).context["answers"]
     rate = fmean(0.5 if one.alike else one.win_rate for one in told)
     assert rate == pytest.approx(decided.scorecard.win_rate)
