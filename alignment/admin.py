@@ -30,7 +30,7 @@ class DatasetAdmin(ReadOnlyAdmin):
 
 @admin.register(ModelVersion)
 class ModelVersionAdmin(ReadOnlyAdmin):
-    list_display = ["name", "project", "form", "state", "parent", "created_at"]
+    list_display = ["name", "project", "form", "state", "parent", "created_at", "archived_at"]
     list_filter = ["project", "form", "state"]
     search_fields = ["name", "location"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django_filters import rest_framework as filters
 
 from alignment.models import Dataset, ModelVersion, Round, Scorecard
-from annotation.api_filters import IdFilter
+from annotation.api_filters import FlagFilter, IdFilter
 from annotation.models import Source
 from training.models import Run, RunMetric
 
@@ -22,6 +22,7 @@ class ModelVersionFilters(filters.FilterSet):
     state = filters.ChoiceFilter(choices=ModelVersion.State.choices)
     form = filters.ChoiceFilter(choices=ModelVersion.Form.choices)
     parent = IdFilter(field_name="parent_id")
+    archived = FlagFilter(field_name="archived_at", lookup_expr="isnull", exclude=True)
 
     class Meta:
         model = ModelVersion

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import ObjectDoesNotExist
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.request import Request
@@ -12,9 +11,10 @@ from rest_framework.response import Response
 
 from alignment import model_versions, sources
 from alignment.api_filters import ModelVersionFilters, SourceFilters
+from alignment.archiving import archive_version, bring_version_back
 from alignment.models import ModelVersion
 from annotation.api_access import ProjectViewSet
-from annotation.api_fields import Choice, Input, Integer, Text
+from annotation.api_fields import Choice, Flag, Input, Integer, Text
 from annotation.api_filters import LARGEST_ID
 from annotation.models import Source
 from annotation.refusals import Refusal
@@ -22,38 +22,15 @@ from annotation.refusals import Refusal
 SETTINGS_HELP = (
     "temperature, top_p, max_tokens, system_prompt, few_shot, give_context, seed; others keep defaults."
 )
+PASSED_OVER = "Passed over: taken so that what GET answers can be posted."
 
 
-class SourceOut(serializers.ModelSerializer):
-    settings = serializers.DictField()
-    model_version = serializers.SerializerMethodField(
-        help_text="Which one a source of the kind model samples."
-    )
-
-    class Meta:
-        model = Source
-        fields = [
-            "id",
-            "name",
-            "kind",
-            "settings",
-            "model_version",
-            "endpoint_url",
-            "endpoint_model",
-            "endpoint_key_variable",
-            "created_at",
-        ]
-
-    @extend_schema_field(serializers.IntegerField(allow_null=True))
-    def get_model_version(self, source: Source) -> int | None:
-        try:
-            return source.model_source.model_version_id
-        except ObjectDoesNotExist:
-            return None
-
-
+# What GET answers can be posted back: its id and date are passed over. (No docstring: drf-spectacular would put it in
+# the place of every subclass's own.)
 class _SourceIn(Input):
     name = Text(max_length=200)
+    id = Integer(required=False, min_value=1, max_value=LARGEST_ID, help_text=PASSED_OVER)
+    created_at = serializers.DateTimeField(required=False, help_text=PASSED_OVER)
 
 
 class ModelSourceIn(_SourceIn):
@@ -91,6 +68,57 @@ SOURCE_FORMS: dict[str, type[_SourceIn]] = {
 }
 
 
+# A source as the form of its kind takes it. (No docstring, as above.)
+class _SourceOut(serializers.ModelSerializer):
+    class Meta:
+        model = Source
+        fields = ["id", "name", "kind", "created_at"]
+
+
+class ModelSourceOut(_SourceOut):
+    model_version = serializers.IntegerField(source="model_source.model_version_id")
+    settings = serializers.DictField(help_text=SETTINGS_HELP)
+
+    class Meta(_SourceOut.Meta):
+        fields = [*_SourceOut.Meta.fields, "model_version", "settings"]
+
+
+class EndpointSourceOut(_SourceOut):
+    url = serializers.CharField(source="endpoint_url")
+    model = serializers.CharField(source="endpoint_model", help_text="The endpoint's name of the model.")
+    key_variable = serializers.CharField(
+        source="endpoint_key_variable",
+        help_text="The workers' environment variable that holds the key, if any.",
+    )
+    settings = serializers.DictField(help_text=SETTINGS_HELP)
+
+    class Meta(_SourceOut.Meta):
+        fields = [*_SourceOut.Meta.fields, "url", "model", "key_variable", "settings"]
+
+
+class ImportSourceOut(_SourceOut):
+    """Responses that were brought."""
+
+
+class PersonSourceOut(_SourceOut):
+    """Responses that a person wrote."""
+
+
+SOURCE_ANSWERS: dict[str, type[_SourceOut]] = {
+    "model": ModelSourceOut,
+    "endpoint": EndpointSourceOut,
+    "import": ImportSourceOut,
+    "person": PersonSourceOut,
+}
+SOURCE_OUT = PolymorphicProxySerializer(
+    component_name="Source", serializers=dict(SOURCE_ANSWERS), resource_type_field_name="kind"
+)
+
+
+def answer_of(source: Source) -> dict[str, Any]:
+    return dict(SOURCE_ANSWERS[source.kind](source).data)
+
+
 class ModelVersionOut(serializers.ModelSerializer):
     class Meta:
         model = ModelVersion
@@ -105,6 +133,7 @@ class ModelVersionOut(serializers.ModelSerializer):
             "dataset",
             "state",
             "created_at",
+            "archived_at",
         ]
 
 
@@ -129,33 +158,44 @@ class BaseModelIn(Input):
     )
 
 
+class ModelVersionChange(Input):
+    archived = Flag(required=False, help_text="Whether new rounds and sources cannot choose it.")
+
+
 class SourcesViewSet(ProjectViewSet):
     queryset = Source.objects.select_related("model_source", "project").order_by("pk")
-    serializer_class = SourceOut
+    serializer_class = _SourceOut
     filterset_class = SourceFilters
     ordering_fields = ("name", "created_at")
 
+    @extend_schema(responses=SOURCE_OUT)
     def list(self, request: Request, project: str) -> Response:
         """The project's sources."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.get_paginated_response([answer_of(source) for source in page or ()])
 
     @extend_schema(
         request=PolymorphicProxySerializer(
             component_name="SourceIn", serializers=dict(SOURCE_FORMS), resource_type_field_name="kind"
         ),
-        responses={201: SourceOut},
+        responses={201: SOURCE_OUT},
     )
     def create(self, request: Request, project: str) -> Response:
-        """Make a source: of a model version, of an OpenAI-compatible endpoint, or for imports."""
+        """Make a source: of a model version, of an OpenAI-compatible endpoint, or for imports.
+
+        What GET answers of a source can be posted, under another name or to another project.
+        """
         kind = request.data.get("kind") if isinstance(request.data, dict) else None
         form = SOURCE_FORMS.get(kind) if isinstance(kind, str) else None
         if form is None:
             raise serializers.ValidationError({"kind": f"One of {', '.join(SOURCE_FORMS)}."})
         given = form(data=request.data)
         given.is_valid(raise_exception=True)
-        fields = dict(given.validated_data)
-        del fields["kind"]
+        fields = {
+            name: value
+            for name, value in given.validated_data.items()
+            if name not in ("kind", "id", "created_at")
+        }
         if form is ModelSourceIn:
             fields["model_version"] = version_of(self.project, fields["model_version"], "model_version")
             source = sources.create_model_source(project=self.project, **fields)
@@ -163,11 +203,12 @@ class SourcesViewSet(ProjectViewSet):
             source = sources.create_endpoint_source(project=self.project, created_by=self.caller, **fields)
         else:
             source = sources.create_import_source(project=self.project, **fields)
-        return Response(self.get_serializer(source).data, status.HTTP_201_CREATED)
+        return Response(answer_of(source), status.HTTP_201_CREATED)
 
+    @extend_schema(responses=SOURCE_OUT)
     def retrieve(self, request: Request, pk: int) -> Response:
-        """One source."""
-        return Response(self.get_serializer(self.get_object()).data)
+        """One source, as POST takes it."""
+        return Response(answer_of(self.get_object()))
 
 
 class ModelVersionsViewSet(ProjectViewSet):
@@ -195,6 +236,16 @@ class ModelVersionsViewSet(ProjectViewSet):
     def retrieve(self, request: Request, pk: int) -> Response:
         """One model version, with its lineage back to the base."""
         return Response(ModelVersionDetailOut(self.get_object()).data)
+
+    @extend_schema(request=ModelVersionChange, responses=ModelVersionDetailOut)
+    def partial_update(self, request: Request, pk: int) -> Response:
+        """Archive the model version, or bring it back. What was made of it, and with it, stays."""
+        given = ModelVersionChange(data=request.data, partial=True)
+        given.is_valid(raise_exception=True)
+        version = self.get_object()
+        if "archived" in given.validated_data:
+            version = (archive_version if given.validated_data["archived"] else bring_version_back)(version)
+        return Response(ModelVersionDetailOut(version).data)
 
 
 def version_of(project: Any, pk: int, field: str) -> ModelVersion:

@@ -26,20 +26,21 @@ class Rate:
     win_rate_high: float | None
 
     @classmethod
-    def of(cls, by_prompt: list[float]) -> Rate:
+    def of(cls, by_prompt: Iterable[float]) -> Rate:
         """Return the rate over prompts, from the rate of each."""
-        if not by_prompt:
+        rates = list(by_prompt)
+        if not rates:
             return cls(None, None, None)
-        low, high = win_rate_interval(by_prompt)
-        return cls(math.fsum(by_prompt) / len(by_prompt), low, high)
+        low, high = win_rate_interval(rates)
+        return cls(math.fsum(rates) / len(rates), low, high)
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
     """How often people preferred one model to another, prompt by prompt."""
 
-    by_prompt: list[float]
-    """Of each prompt that was ranked, the mean over its rankings of 1 (preferred), ½ (tied), 0."""
+    by_prompt: Mapping[int, float]
+    """Of each prompt that was ranked, by its primary key, the mean over its rankings of 1 (preferred), ½ (tied), 0."""
     comparisons: int
     """Each ranking counted apart."""
 
@@ -75,6 +76,6 @@ def judge(batch: Batch, texts: Texts, one: str, other: str) -> Judged:
         elif mine in place and its in place:
             outcomes[prompt].append(0.5 if place[mine] == place[its] else float(place[mine] < place[its]))
     return Judged(
-        by_prompt=[fmean(each) for each in outcomes.values()],
+        by_prompt={prompt: fmean(each) for prompt, each in outcomes.items()},
         comparisons=sum(map(len, outcomes.values())),
     )

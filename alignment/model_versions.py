@@ -120,8 +120,9 @@ def lineage(version: ModelVersion) -> list[ModelVersion]:
 
 
 def current_version(project: Project) -> ModelVersion | None:
-    """Return the model version that the next round starts from: the one promoted last, else the newest base."""
-    promoted = project.model_versions.filter(state=ModelVersion.State.PROMOTED)
+    """Return the model version that the next round starts from: the one promoted last, else the newest base;
+    archived ones aside."""
+    promoted = project.model_versions.filter(state=ModelVersion.State.PROMOTED, archived_at=None)
     return (
         promoted.exclude(form=ModelVersion.Form.BASE).order_by("-made_in__ended_at", "-pk").first()
         or promoted.order_by("-pk").first()

@@ -67,6 +67,9 @@ class ModelVersion(models.Model):
     dataset = models.ForeignKey(Dataset, models.PROTECT, null=True, blank=True, related_name="model_versions")
     state = models.CharField(max_length=9, choices=State.choices, default=State.CANDIDATE)
     created_at = models.DateTimeField(db_default=Now())
+    archived_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since then new rounds and sources cannot choose it."
+    )
 
     class Meta:
         ordering = ["-pk"]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from alignment.datasets import ConsensusSettings
 from alignment.models import ModelVersion
+from alignment.settings_refusals import refusal_of
 from annotation.refusals import Refusal
 from training.engine.methods import DpoMethod, RewardMethod, SftMethod
 from training.engine.ppo_settings import PpoMethod
@@ -208,7 +209,7 @@ def check_recipe(recipe: str, settings: dict[str, Any] | None = None) -> dict[st
     try:
         complete = dataclasses.asdict(check_settings(chosen.settings, given, "settings"))
     except Refused as refused:
-        raise Refusal("invalid", str(refused), field="settings") from refused
+        raise refusal_of(refused, method="settings.training") from refused
     for part in chosen.methods:
         complete[part] = {name: value for name, value in complete[part].items() if name not in FOLLOWS}
     return complete
@@ -222,6 +223,4 @@ def _check_method(method: type, given: Any, where: str) -> None:
     try:
         check_settings(method, given, where)
     except Refused as refused:
-        # What does not go together is refused by the method itself, which knows itself by another name.
-        sentence = str(refused).replace("`method.", f"`{where}.")
-        raise Refusal("invalid", sentence, field="settings") from refused
+        raise refusal_of(refused, method=where) from refused

@@ -11,6 +11,7 @@ from django.db.models import Max, QuerySet
 from psycopg.errors import LockNotAvailable
 
 from alignment import round_runs, round_steps
+from alignment.archiving import require_in_use
 from alignment.hints import advance_soon
 from alignment.model_versions import current_version
 from alignment.models import ModelVersion, Round
@@ -90,6 +91,7 @@ def start_round(
             "A round starts from a model version of the project; register a base model first.",
             field="start_from",
         )
+    require_in_use(version, field="start_from")
     chosen = list(sources) if sources is not None else default_sources(project)
     _check_sources(project, chosen)
     _check_numbers(responses_per_task=responses_per_task, overlap=overlap, tasks=tasks, seed=seed)
@@ -295,6 +297,8 @@ def _check_sources(project: Project, sources: list[Source]) -> None:
     for source in sources:
         if source.project_id != project.pk:
             raise Refusal("invalid", f"{source} is a source of another project.", field="sources")
+        if source.kind == Source.Kind.MODEL:
+            require_in_use(source.model_source.model_version, field="sources")
     if not any(draws_for_itself(source) or source.responses.exists() for source in sources):
         raise Refusal("invalid", "None of the sources has responses yet; import some first.", field="sources")
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from statistics import fmean
 from typing import Any
@@ -33,20 +33,6 @@ class WinRate:
     prompts: int
     comparisons: int
     """Pairs compared, each ranking counted apart."""
-    by_prompt: tuple[float, ...]
-    """Each prompt's own win rate."""
-
-    def turned(self) -> WinRate:
-        """Return the same comparison seen from the other source."""
-        return replace(
-            self,
-            source=self.against,
-            against=self.source,
-            win_rate=1 - self.win_rate,
-            win_rate_low=1 - self.win_rate_high,
-            win_rate_high=1 - self.win_rate_low,
-            by_prompt=tuple(1 - rate for rate in self.by_prompt),
-        )
 
 
 def source_win_rates(batch: Batch) -> list[WinRate]:
@@ -80,7 +66,6 @@ def source_win_rates(batch: Batch) -> list[WinRate]:
                 win_rate_high=high,
                 prompts=len(means),
                 comparisons=sum(map(len, by_prompt.values())),
-                by_prompt=tuple(means),
             )
         )
     return rates
@@ -227,11 +212,11 @@ def _peoples_figures(round: Round, run: Run) -> dict[str, Any]:
     different, alike = split_by_agreement(read_draws(run))
     batch = round.evaluation_batch
     texts = texts_of(read_draws(run))
-    nobody = Judged([], 0)
+    nobody = Judged({}, 0)
     judged = judge(batch, texts, "new", "old") if batch else nobody
     # As large a share of the ties as of the prompts that were asked about.
     ties = len(alike) * len(judged.by_prompt) / len(different) if different else len(alike)
-    rates = [*judged.by_prompt, *[0.5] * math.floor(ties + 0.5)]
+    rates = [*judged.by_prompt.values(), *[0.5] * math.floor(ties + 0.5)]
     figures = {
         "judge": "people" if batch else None,
         **asdict(Rate.of(rates)),
@@ -243,10 +228,10 @@ def _peoples_figures(round: Round, run: Run) -> dict[str, Any]:
         of_best, of_new = (
             judge(batch, texts, *two) if batch else nobody for two in (("best_of", "old"), ("new", "best_of"))
         )
-        against = asdict(Rate.of(of_new.by_prompt)) | {"pairs": of_new.comparisons}
+        against = asdict(Rate.of(of_new.by_prompt.values())) | {"pairs": of_new.comparisons}
         figures["best_of"] = {
             **best,
-            **asdict(Rate.of(of_best.by_prompt)),
+            **asdict(Rate.of(of_best.by_prompt.values())),
             "pairs": of_best.comparisons,
             **{f"new_{name}": value for name, value in against.items()},
         }

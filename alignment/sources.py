@@ -8,9 +8,11 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 
+from alignment.archiving import require_in_use
 from alignment.endpoints import checked_address, checked_variable, granted_key
 from alignment.model_versions import current_version, model_of
 from alignment.models import ModelSource, ModelVersion, Round
+from alignment.settings_refusals import refusal_of
 from annotation.models import Project, Source, User
 from annotation.refusals import Refusal
 from training.engine.methods import SampleMethod
@@ -43,7 +45,7 @@ def check_source_settings(settings: dict[str, Any] | None) -> dict[str, Any]:
     try:
         checked = check_settings(SourceSettings, given, "settings")
     except Refused as refused:
-        raise Refusal("invalid", str(refused), field="settings") from refused
+        raise refusal_of(refused, method="settings") from refused
     complete = dataclasses.asdict(checked)
     complete["few_shot"] = [dict(example) for example in complete["few_shot"]]
     return {name: complete[name] for name in DECODING}
@@ -61,12 +63,13 @@ def create_model_source(
     """Make a source that samples a model version of the project.
 
     Raises:
-        Refusal: the name is empty or taken, a setting is wrong, or the model version is another project's.
+        Refusal: the name is empty or taken, a setting is wrong, or the model version is another project's or archived.
     """
     if model_version.project_id != project.pk:
         raise Refusal(
             "invalid", f"{model_version} is a model version of another project.", field="model_version"
         )
+    require_in_use(model_version, field="model_version")
     source = _create(project, name, Source.Kind.MODEL, settings=check_source_settings(settings))
     ModelSource.objects.create(source=source, model_version=model_version)
     return source
@@ -166,13 +169,15 @@ def followed_source(round: Round) -> Source | None:
 
 def default_sources(project: Project) -> list[Source]:
     """Return what the next round samples unless told otherwise: the current model version's source and its
-    predecessor's.
+    predecessor's; archived model versions aside.
 
     So each round ranks the last one's model blind against the one before it. Of several sources of a model
     version, it is the one that decodes as the last round of it did. Empty where no model version has a source.
     """
     version = current_version(project)
-    versions = [v for v in (version, version.parent if version else None) if v is not None]
+    versions = [
+        v for v in (version, version.parent if version else None) if v is not None and v.archived_at is None
+    ]
     return [source for source in map(_usual_source, versions) if source is not None]
 
 

@@ -42,10 +42,12 @@ class TokenOut(serializers.ModelSerializer):
 
 
 class NewTokenOut(TokenOut):
-    key = serializers.CharField(help_text="Shown this once; only its hash is kept.")
+    token = serializers.CharField(
+        help_text="What the header says after `Bearer`. Shown this once; only its hash is kept."
+    )
 
     class Meta(TokenOut.Meta):
-        fields = [*TokenOut.Meta.fields, "key"]
+        fields = [*TokenOut.Meta.fields, "token"]
 
 
 class TokenIn(Input):
@@ -73,16 +75,16 @@ class TokensViewSet(ApiViewSet):
         return rows.none() if self.is_for_schema else rows.filter(user=self.request.user)
 
     def list(self, request: Request) -> Response:
-        """The caller's tokens, without their keys."""
+        """The caller's API tokens, each by its first characters."""
         page = self.paginate_queryset(self.get_queryset())
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(request=TokenIn, responses={201: NewTokenOut})
     def create(self, request: Request) -> Response:
-        """Issue a token, from a session only. Its key is in this answer and nowhere else, ever."""
-        # A key that leaked must end with its token, and not live on in others that it issued.
+        """Issue an API token, from a session only. It is in this answer whole, and nowhere else, ever."""
+        # One that leaked must end when it is revoked, and not live on in others that it issued.
         if request.auth is not None:
-            raise Refusal("forbidden", "Log in to issue tokens: one token cannot make another.")
+            raise Refusal("forbidden", "Log in to issue API tokens: one cannot make another.")
         given = TokenIn(data=request.data)
         given.is_valid(raise_exception=True)
         days = given.validated_data.get("days")
@@ -91,10 +93,10 @@ class TokensViewSet(ApiViewSet):
             name=given.validated_data["name"],
             expires_at=timezone.now() + timedelta(days=days) if days else None,
         )
-        return Response({**TokenOut(token).data, "key": key}, status.HTTP_201_CREATED)
+        return Response({**TokenOut(token).data, "token": key}, status.HTTP_201_CREATED)
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, pk: int) -> Response:
-        """Revoke a token: programs that use it are refused from now on."""
+        """Revoke an API token: programs that use it are refused from now on."""
         tokens.revoke(get_object_or_404(self.get_queryset(), pk=pk))
         return Response(status=status.HTTP_204_NO_CONTENT)

@@ -246,6 +246,7 @@ class Batch(models.Model):
     closed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name_plural = "batches"
         ordering = ["-pk"]
         constraints = [
             models.UniqueConstraint(fields=["project", "name"], name="batch_once"),

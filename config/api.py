@@ -145,6 +145,7 @@ ENDPOINTS = tuple(
         ("GET", f"{_PROJECT}/model-versions", ModelVersionsViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/model-versions", ModelVersionsViewSet, "create", MANAGER),
         ("GET", "model-versions/<int:pk>", ModelVersionsViewSet, "retrieve", REVIEWER),
+        ("PATCH", "model-versions/<int:pk>", ModelVersionsViewSet, "partial_update", MANAGER),
         ("GET", f"{_PROJECT}/rounds", RoundsViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/rounds", RoundsViewSet, "create", MANAGER),
         ("GET", "rounds/<int:pk>", RoundsViewSet, "retrieve", REVIEWER),

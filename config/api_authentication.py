@@ -21,7 +21,7 @@ class TokenAuthentication(BaseAuthentication):
         user = user_of(key.strip().decode("ascii", "replace"))
         if user is None:
             raise AuthenticationFailed(
-                "The token is unknown, revoked or expired. Issue a new one under API tokens."
+                "The API token is unknown, revoked or expired. Issue a new one under API tokens."
             )
         return user, "token"
 

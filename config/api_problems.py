@@ -81,8 +81,8 @@ def problem_of(exception: Exception, context: dict[str, Any]) -> Response:
             code, number, sentence = exception.default_code, exception.status_code, str(exception.detail)
             if isinstance(exception, exceptions.NotAuthenticated):
                 sentence = (
-                    "Say who calls: send the header `Authorization: Bearer rl_…` with a key (your account has a page "
-                    "of them), or log in."
+                    "Say who calls: send the header `Authorization: Bearer rl_…` with an API token (your account has "
+                    "a page of them), or log in."
                 )
             if auth := getattr(exception, "auth_header", None):
                 headers["WWW-Authenticate"] = auth

@@ -87,6 +87,14 @@ VARIABLES: dict[str, Variable] = {
             "0",
             "1 lets people make their own account. 0: a manager or the admin makes it.",
         ),
+        Variable(
+            "RANKLOOP_EMAIL_URL",
+            "",
+            "Server that mail is sent through (a link for a forgotten password): "
+            "smtp://user:password@mail.example.org:587 with STARTTLS, smtps:// with TLS from the start, smtp+plain:// "
+            "without. Empty: mail goes to the web's log.",
+        ),
+        Variable("RANKLOOP_EMAIL_FROM", "", "Address that mail comes from. Needed with RANKLOOP_EMAIL_URL."),
         Variable("RANKLOOP_UPLOAD_MIB", "200", "The most that one uploaded file may hold, in MiB."),
         Variable(
             "HF_TOKEN",

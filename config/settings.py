@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
-from config import environment, logs
+from config import environment, logs, mail
 
 BASE_DIR = environment.ROOT
 RANKLOOP_HOME = environment.home()
@@ -182,7 +182,14 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_ADAPTER = "frontend.accounts.AccountAdapter"
 ACCOUNT_FORMS = {"login": "frontend.accounts.LoginForm"}
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+
+_mail = mail.mail_server(environment.read("RANKLOOP_EMAIL_URL"), environment.read("RANKLOOP_EMAIL_FROM"))
+EMAIL_BACKEND = _mail.backend
+EMAIL_HOST, EMAIL_PORT = _mail.host, _mail.port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.user, _mail.password
+EMAIL_USE_SSL, EMAIL_USE_TLS = _mail.use_ssl, _mail.use_tls
+EMAIL_TIMEOUT = 10  # seconds: one who asked for a link waits meanwhile
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = _mail.sender
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"

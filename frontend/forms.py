@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 from django import forms
@@ -46,8 +47,34 @@ class StorableJSONField(forms.JSONField):
 
 
 def refuse(form: forms.BaseForm, refusal: Refusal) -> None:
-    """Show an activity's refusal in the form: at its field where the form has it, above the form otherwise."""
-    form.add_error(refusal.field if refusal.field in form.fields else None, refusal.sentence)
+    """Show an activity's refusal in the form: at its field where the form has it, above the form otherwise.
+
+    An activity names settings by where they stand, as in ``settings.training.epochs``; the form has each by its own
+    name, and people by its label.
+    """
+    form.add_error(_field_at(form, refusal.field), _in_its_words(form, refusal.sentence))
+
+
+def _field_at(form: forms.BaseForm, path: str) -> str | None:
+    """Return the form's field for ``settings.training.parameters.rank`` or ``settings.few_shot[0].prompt``: the
+    innermost part of it that the form has. None where it has none."""
+    parts = [part.partition("[")[0] for part in path.split(".")]
+    return next((part for part in reversed(parts) if part in form.fields), None)
+
+
+def _in_its_words(form: forms.BaseForm, sentence: str) -> str:
+    """Return the sentence with the form's fields by their labels, and what is chosen in them as people read it."""
+
+    def said(match: re.Match[str]) -> str:
+        name = _field_at(form, match["path"])
+        if name is None:
+            return match[0]
+        choices = dict(getattr(form.fields[name], "choices", ()))
+        chosen = choices.get(match["value"])
+        value = match["value"] if chosen is None else f"“{chosen}”"
+        return f"“{form[name].label}”{match['between']}{value}"
+
+    return re.sub(r"`(?P<path>[a-z_.\[\]0-9]+)`(?P<between>(?: at)? ?)(?P<value>\w*)", said, sentence)
 
 
 class ProjectForm(forms.ModelForm):

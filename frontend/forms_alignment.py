@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 
+from alignment.archiving import versions_in_use
 from alignment.datasets import ConsensusSettings
 from alignment.endpoints import listed_endpoints
 from alignment.models import ModelVersion
@@ -80,7 +81,7 @@ class ModelSourceForm(DecodingForm):
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["model_version"].queryset = project.model_versions.all()  # type: ignore[attr-defined]
+        self.fields["model_version"].queryset = versions_in_use(project)  # type: ignore[attr-defined]
 
 
 class EndpointSourceForm(DecodingForm):

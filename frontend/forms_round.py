@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.db import models
 
+from alignment.archiving import sources_in_use, versions_in_use
 from alignment.model_versions import current_version
 from alignment.models import ModelVersion, Round
 from alignment.recipes import RECIPES, DpoRecipe, PpoRecipe, suggested_training
@@ -200,7 +201,7 @@ class RoundForm(forms.Form):
         label="Length-normalised",
         required=False,
         initial=DEFAULTS.training.length_normalised,
-        help_text="Score by the token, so that length earns nothing. β must then be larger, about 2.",
+        help_text="Score by the token, so that length earns nothing. β must then be larger: Tülu 3 takes 5.",
     )
     algorithm = forms.ChoiceField(
         label="Algorithm",
@@ -293,8 +294,8 @@ class RoundForm(forms.Form):
             **kwargs.pop("initial", {}),
         }
         super().__init__(*args, **{**kwargs, "initial": initial})
-        self.fields["start_from"].queryset = project.model_versions.all()  # type: ignore[attr-defined]
-        self.fields["sources"].queryset = project.sources.all()  # type: ignore[attr-defined]
+        self.fields["start_from"].queryset = versions_in_use(project)  # type: ignore[attr-defined]
+        self.fields["sources"].queryset = sources_in_use(project)  # type: ignore[attr-defined]
         if not user.is_superuser:
             for name in self.FOR_ADMINISTRATORS:
                 del self.fields[name]

@@ -55,9 +55,15 @@ PROJECT_PAGES = [
     path("models/", models.model_versions, name="models"),
     path("models/new/", models.new_base_model, name="new_model"),
     path("models/<int:version_id>/", models.model_version, name="model_version"),
+    re_path(
+        "^models/(?P<version_id>[0-9]{1,18})/(?P<change>archive|bring-back)/$",
+        models.change_model_version,
+        name="change_model_version",
+    ),
     path("rounds/", rounds.rounds, name="rounds"),
     path("rounds/new/", rounds.new_round, name="new_round"),
     path("rounds/<int:number>/", rounds.round, name="round"),
+    path("rounds/<int:number>/answers/", rounds.round_answers, name="round_answers"),
     path("rounds/<int:number>/live/", rounds.round_live, name="round_live"),
     re_path(
         "^rounds/(?P<number>[0-9]{1,18})/(?P<action>close-annotation|retry|cancel|promote|reject)/$",

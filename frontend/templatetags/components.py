@@ -53,6 +53,8 @@ STATES: dict[str, tuple[str, str]] = {
     "held_out": ("info", "lock"),
     # prompts
     "retired": ("", "x"),
+    # model versions that are chosen no more
+    "archived": ("", "x"),
 }
 
 

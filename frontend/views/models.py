@@ -5,7 +5,9 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST
 
+from alignment.archiving import archive_version, bring_version_back
 from alignment.model_versions import current_version, lineage, register_base
 from alignment.scorecards import baseline_of
 from annotation.refusals import Refusal
@@ -55,3 +57,18 @@ def model_version(request: ProjectRequest, version_id: int) -> HttpResponse:
         "is_current": current_version(request.project) == version,
     }
     return render(request, "models/version.html", context)
+
+
+@require_POST
+@project_page(Role.MANAGER)
+def change_model_version(request: ProjectRequest, version_id: int, change: str) -> HttpResponse:
+    version = get_object_or_404(request.project.model_versions, pk=version_id)
+    archives = change == "archive"
+    try:
+        (archive_version if archives else bring_version_back)(version)
+    except Refusal as refusal:
+        messages.error(request, refusal.sentence)
+    else:
+        said = "archived: new rounds and sources cannot choose it" if archives else "back among the choices"
+        messages.success(request, f"{version.name} is {said}.")
+    return redirect("model_version", request.project.slug, version.pk)

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
+from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_POST
 
 from alignment import rounds as activity
+from alignment.answers import JUDGED, answered_prompts, answers_to
 from alignment.models import Round
 from alignment.recipes import RECIPES
 from alignment.scorecards import baseline_of, source_win_rates
@@ -20,8 +22,10 @@ from annotation.refusals import Refusal
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
 from frontend.forms_round import RoundForm
+from training.refusals import Refusal as TrainingRefusal
 
 State = Round.State
+ANSWERS_AT_FIRST, ANSWERS_A_PAGE = 3, 20
 STAGES = (
     (State.SAMPLING, "Sample"),
     (State.ANNOTATING, "Annotate"),
@@ -99,7 +103,27 @@ def round(request: ProjectRequest, number: int) -> HttpResponse:
         "card": card,
         "baseline": baseline_of(card) if card is not None else None,
     }
+    if request.role == Role.MANAGER and shown.state in JUDGED:
+        context |= _answers(shown, 1, ANSWERS_AT_FIRST)
     return render(request, "rounds/round.html", context)
+
+
+@project_page(Role.MANAGER)
+def round_answers(request: ProjectRequest, number: int) -> HttpResponse:
+    """All that both models answered to held-out prompts, once nobody compares them blind any more."""
+    shown = _round(request, number)
+    context = {"round": shown, "judged": shown.state in JUDGED}
+    return render(
+        request, "rounds/answers.html", context | _answers(shown, request.GET.get("page", 1), ANSWERS_A_PAGE)
+    )
+
+
+def _answers(shown: Round, number: int | str, a_page: int) -> dict[str, Any]:
+    try:
+        page = Paginator(answered_prompts(shown), a_page).get_page(number)
+        return {"page": page, "answers": answers_to(shown, list(page.object_list))}
+    except TrainingRefusal:
+        return {"answers_are_gone": True}
 
 
 @project_page(Role.REVIEWER)

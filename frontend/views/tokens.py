@@ -1,4 +1,4 @@
-"""A person's own keys for programs."""
+"""A person's own API tokens, for programs."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ from frontend.forms import TokenForm, refuse
 @login_required
 @never_cache
 def tokens(request: LoggedInRequest) -> HttpResponse:
-    """Keys are listed by their first characters; a new one is shown in the answer that makes it, and never again."""
+    """They are listed by their first characters; a new one is shown in the answer that makes it, and never again."""
     form = TokenForm(request.POST or None)
-    key = ""
+    secret = ""
     if request.method == "POST" and form.is_valid():
         try:
-            _, key = api_tokens.issue_token(user=request.user, **form.cleaned_data)
+            _, secret = api_tokens.issue_token(user=request.user, **form.cleaned_data)
         except Refusal as refusal:
             refuse(form, refusal)
         else:
             form = TokenForm()
-    context = {"form": form, "key": key, "tokens": ApiToken.objects.filter(user=request.user).order_by("-pk")}
+    own = ApiToken.objects.filter(user=request.user).order_by("-pk")
+    context = {"form": form, "secret": secret, "tokens": own}
     return render(request, "tokens.html", context, status=422 if form.errors else 200)
 
 

@@ -566,9 +566,14 @@ def test_nothing_is_done_at_the_wrong_time(start: Any, manager: User, act: Any) 
     ("changes", "field"),
     [
         ({"recipe": "alchemy"}, "recipe"),
-        ({"settings": {"training": {"beta": -1}}}, "settings"),
+        ({"settings": {"training": {"beta": -1}}}, "settings.training.beta"),
         ({"settings": {"training": {"system_prompt": "x"}}}, "settings.training.system_prompt"),
-        ({"settings": {"speed": 1}}, "settings"),
+        ({"settings": {"speed": 1}}, "settings.speed"),
+        (
+            {"settings": {"training": {"pairs": "adjacent", "objective": "top_choice"}}},
+            "settings.training.objective",
+        ),
+        ({"settings": 5}, "settings"),
         ({"sources": []}, "sources"),
         ({"responses_per_task": 10}, "responses_per_task"),
         ({"overlap": 0}, "overlap"),

@@ -19,7 +19,7 @@ def test_a_tokens_key_is_shown_once_and_works_until_it_is_revoked(world: World) 
     issued = client.post("/api/v1/tokens", {"name": "laptop", "days": 30}, content_type="application/json")
 
     assert issued.status_code == 201
-    key = issued.json()["key"]
+    key = issued.json()["token"]
     assert key.startswith("rl_") and key not in client.get("/api/v1/tokens").content.decode()
     other = APIClient()
     other.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
@@ -31,7 +31,7 @@ def test_a_tokens_key_is_shown_once_and_works_until_it_is_revoked(world: World) 
 def test_a_token_makes_no_other_that_would_outlive_it(world: World) -> None:
     refused = world.client("annotator").post("/api/v1/tokens", {"name": "for ever"})
 
-    assert refused.status_code == 403 and "Log in to issue tokens" in refused.json()["detail"]
+    assert refused.status_code == 403 and "Log in to issue API tokens" in refused.json()["detail"]
     assert not ApiToken.objects.filter(name="for ever").exists()
 
 

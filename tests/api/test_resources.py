@@ -169,7 +169,7 @@ def test_each_kind_of_source_is_made_and_says_what_it_decodes_with(world: World)
     assert model.json()["model_version"] == world.base.pk
     assert client.post(sources, endpoint).status_code == 403, "managers sample only the listed endpoints"
     admin = world.client("admin")
-    assert admin.post(sources, endpoint).json()["endpoint_model"] == "m"
+    assert admin.post(sources, endpoint).json()["model"] == "m"
     assert client.post(sources, {"kind": "import", "name": "by hand"}).status_code == 201
     assert client.get(f"{sources}?kind=import").json()["count"] == 2
     wrong = client.post(
@@ -179,6 +179,55 @@ def test_each_kind_of_source_is_made_and_says_what_it_decodes_with(world: World)
     secret = admin.post(sources, {**endpoint, "name": "thief", "key_variable": "DATABASE_URL"})
     assert secret.status_code == 422
     assert client.post(sources, {"kind": "oracle", "name": "x"}).status_code == 400
+
+
+def test_what_get_answers_of_a_source_can_be_posted_back(world: World) -> None:
+    admin = world.client("admin")
+    sources = f"/api/v1/projects/{world.project.slug}/sources"
+    made = [
+        {
+            "kind": "model",
+            "name": "warm",
+            "model_version": world.base.pk,
+            "settings": {
+                "temperature": 0.5,
+                "few_shot": [{"prompt": [{"role": "user", "content": "Hi"}], "response": "Hello."}],
+            },
+        },
+        {
+            "kind": "endpoint",
+            "name": "far",
+            "url": "http://localhost:1/v1",
+            "model": "m",
+            "key_variable": "A_API_KEY",
+        },
+        {"kind": "import", "name": "by hand"},
+    ]
+    for body in made:
+        one = admin.get(f"/api/v1/sources/{admin.post(sources, body).json()['id']}").json()
+        again = admin.post(sources, {**one, "name": f"{one['name']}, again"})
+        assert again.status_code == 201, again.json()
+        own = {"id", "name", "created_at"}
+        assert {k: v for k, v in again.json().items() if k not in own} == {
+            k: v for k, v in one.items() if k not in own
+        }
+
+
+def test_a_model_version_is_archived_and_brought_back(world: World) -> None:
+    client = world.client("manager")
+    versions = f"/api/v1/projects/{world.project.slug}/model-versions"
+    made = client.post(versions, {"name": "wrogn", "location": "org/wrogn"}).json()
+    address = f"/api/v1/model-versions/{made['id']}"
+    assert made["archived_at"] is None
+    assert world.client("reviewer").patch(address, {"archived": True}).status_code == 403
+    assert client.patch(address, {"archived": True}).json()["archived_at"]
+    assert [each["id"] for each in client.get(f"{versions}?archived=true").json()["results"]] == [made["id"]]
+    refused = client.post(
+        f"/api/v1/projects/{world.project.slug}/sources",
+        {"kind": "model", "name": "x", "model_version": made["id"]},
+    )
+    assert refused.status_code == 422 and refused.json()["errors"][0]["field"] == "model_version"
+    assert client.patch(address, {"archived": False}).json()["archived_at"] is None
 
 
 def test_a_batch_is_composed_watched_paused_and_closed(world: World) -> None:
@@ -307,7 +356,7 @@ def test_endpoints_are_administrators_to_name_unless_they_are_listed(world: Worl
     settings.RANKLOOP_ENDPOINTS = "https://api.example.org/v1=EXAMPLE_API_KEY"
     listed = {"kind": "endpoint", "name": "x", "url": "https://api.example.org/v1", "model": "m"}
     made = world.client("manager").post(sources, listed)
-    assert made.status_code == 201 and made.json()["endpoint_key_variable"] == "EXAMPLE_API_KEY"
+    assert made.status_code == 201 and made.json()["key_variable"] == "EXAMPLE_API_KEY"
     assert world.client("admin").post(sources, {**thief, "name": "y"}).status_code == 201
 
 

@@ -73,6 +73,7 @@ def test_pages_of_a_project_after_two_rounds(
         ("rounds/", "rounds"),
         (f"rounds/{decided.number}/", "round-deciding"),
         ("rounds/1/", "round-promoted"),
+        ("rounds/1/answers/", "round-answers"),
         ("runs/", "runs"),
         (f"runs/{training.pk}/", "run-training"),
         ("sources/", "sources"),
@@ -103,6 +104,9 @@ def test_a_round_on_its_way(visit: Visit, kitchen: Project, manager: User, pictu
     picture(page, "round-new")
     page.get_by_text("Training settings").click()
     picture(page, "round-new-advanced")
+    field = page.locator(".field", has=page.get_by_label("Keep the best checkpoint")).bounding_box()
+    button = page.get_by_role("button", name="Start the round").bounding_box()
+    assert button["y"] - field["y"] - field["height"] >= 12, "the button stands apart from the check box"
     page.get_by_label("Recipe").select_option("sft")
     expect(page.get_by_label("β")).to_be_hidden()
     expect(page.get_by_label("Rankings a step")).to_be_visible()
@@ -130,6 +134,25 @@ def test_a_round_on_its_way(visit: Visit, kitchen: Project, manager: User, pictu
     picture(page, "round-annotating")
     page.goto(f"/projects/{kitchen.slug}/batches/{round.batch_id}/")
     picture(page, "batch-open")
+
+
+def test_long_names_stay_within_what_holds_them(visit: Visit, kitchen: Project, manager: User) -> None:
+    long = "SmolLM2-135M-Instruct" + "_of_an_experiment" * 8
+    kitchen.model_versions.update(name=long)
+    kitchen.sources.update(name=long)
+    round = begin(kitchen, manager)
+    version = kitchen.model_versions.get()
+    page = visit("/", manager, viewport={"width": 390, "height": 844})
+    for address in ("models/", f"models/{version.pk}/", "sources/", "rounds/", f"rounds/{round.number}/"):
+        page.goto(f"/projects/{kitchen.slug}/{address}")
+        over = page.locator("main").evaluate(
+            """main => [...main.querySelectorAll(":is(a, th, td, dd, li, span, h1, h3):not(.visually-hidden)")]
+                .filter(each => each.textContent.includes("_of_an_experiment"))
+                .filter(each => each.getBoundingClientRect().right > innerWidth - 16
+                    || each.scrollWidth > each.clientWidth + 1 && getComputedStyle(each).display !== "inline")
+                .map(each => each.outerHTML.slice(0, 200))"""
+        )
+        assert over == [], address
 
 
 def test_a_failed_round_says_why_and_is_tried_again(
@@ -208,6 +231,27 @@ def test_no_two_labels_of_an_axis_are_alike(
     page = visit("/accounts/login/")
     code = "(values) => import('/static/frontend/js/runs/figures.js').then(({ ticks }) => ticks(values))"
     assert page.evaluate(code, values) == labels
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "room", "ends"),
+    [
+        (1, 1, [0, 2], [0, 1]),
+        (0.6, 1, [0.5, 1.1], [0.5, 1]),
+        (0.01, 0.3, [-0.1, 0.4], [0, 0.4]),
+        (-0.2, 0.1, [-0.3, 0.2], [-0.3, 0.2]),
+        (0.7, 2.5, [0.5, 3], [0.5, 3]),
+    ],
+)
+def test_an_axis_of_shares_ends_where_shares_do(
+    visit: Visit, low: float, high: float, room: list[float], ends: list[float]
+) -> None:
+    page = visit("/accounts/login/")
+    code = (
+        "([low, high, room]) => import('/static/frontend/js/runs/figures.js')"
+        ".then(({ bounded }) => bounded(low, high, room))"
+    )
+    assert page.evaluate(code, [low, high, room]) == ends
 
 
 def test_an_oracles_name_is_asked_for_where_one_judges(

@@ -101,10 +101,10 @@ def test_a_key_is_made_shown_once_and_revoked_after_asking(
 
     page.get_by_label("Name").fill("nightly export")
     page.get_by_role("button", name="Make the token").click()
-    expect(page.locator("#key")).to_have_text(re.compile(r"^rl_\S{40,}$"))
+    expect(page.locator("#token")).to_have_text(re.compile(r"^rl_\S{40,}$"))
     picture(page, "token-new")
     page.goto("/tokens/")
-    expect(page.locator("#key")).to_have_count(0)
+    expect(page.locator("#token")).to_have_count(0)
     page.get_by_role("button", name="Revoke").click()
     picture(page, "token-revoke")
     page.get_by_role("button", name="Cancel").click()

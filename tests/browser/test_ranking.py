@@ -7,13 +7,14 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
 from annotation.assigning import next_assignment
 from annotation.batching import close_batch
 from annotation.models import Aspect, Assignment, Project, Ranking, Skip, User
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, assert_fits
 from tests.frontend.content import RESPONSES, fill
 
 pytestmark = pytest.mark.browser
@@ -160,6 +161,41 @@ def test_on_a_phone_each_task_begins_with_its_prompt(
             page.keyboard.press("1")
         assert page.evaluate("scrollY") > 0, "a card that is moved to is shown"
         submitted(page)
+
+
+def test_nothing_that_is_tabbed_to_stands_below_the_bar(rank: Callable[..., Page]) -> None:
+    page = rank(viewport={"width": 390, "height": 844})
+    low = page.locator(".actions").bounding_box()["y"]
+    page.locator(".why summary").click()
+    page.locator("[data-response]").first.focus()
+
+    seen = []
+    while not page.evaluate("document.activeElement.matches('.actions *')"):
+        seen.append(page.evaluate("document.activeElement.getBoundingClientRect().bottom"))
+        page.keyboard.press("Tab")
+    assert len(seen) > 16, "cards, tiers' buttons, and the reason's field"
+    assert max(seen[1:]) <= low  # the first is a card, which may be higher than the window
+
+
+def test_no_control_is_cut_by_the_bar_wherever_the_page_is_scrolled(rank: Callable[..., Page]) -> None:
+    page = rank(viewport={"width": 390, "height": 844})
+    rows = page.locator(".tier-buttons").all()
+    assert len(rows) == 4
+    for row in rows[1:]:  # the first stands too high to come near the bar
+        for shown in (6, 12, 18):  # pixels of the row above the bar's buttons
+            edge = page.locator(".actions__tools").bounding_box()["y"]
+            page.evaluate("by => scrollBy(0, by)", row.bounding_box()["y"] + shown - edge)
+            found = Axe().run(page, options={"runOnly": {"type": "rule", "values": ["target-size"]}})
+            assert found.violations_count == 0, found.generate_report()
+
+
+def test_in_a_low_window_the_bar_gives_its_room_to_the_responses(rank: Callable[..., Page]) -> None:
+    page = rank(viewport={"width": 640, "height": 360})
+    assert page.locator(".actions").bounding_box()["y"] > 360
+    page.get_by_role("button", name="Submit").scroll_into_view_if_needed()
+    box = page.locator(".actions").bounding_box()
+    assert box["y"] + box["height"] <= 360.5
+    assert_fits(page)
 
 
 def test_a_reload_keeps_what_was_done(rank: Callable[..., Page]) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from django.core.mail import EmailMessage
 from django.test import Client
 
 from annotation.importing import import_prompts
 from annotation.models import Project, User
+from config.mail import mail_server
 
 AsRole = Callable[[str], Client]
 
@@ -150,3 +153,21 @@ def test_a_manager_retires_a_prompt_and_brings_it_back(project: Project, as_role
     shown = client.post(f"{address}bring-back/", follow=True).content.decode()
     assert "no new round or batch takes it" not in shown
     assert "Retire</button>" not in as_role("reviewer").get(address).content.decode()
+
+
+def test_a_link_for_a_forgotten_password_is_mailed_where_mail_is_sent(
+    people: dict[str, User], as_role: AsRole, settings: Any, mailoutbox: list[EmailMessage]
+) -> None:
+    offered = "/accounts/password/reset/"
+    settings.EMAIL_BACKEND = mail_server("", "").backend
+    assert offered not in as_role("").get("/accounts/login/").content.decode()
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    settings.DEFAULT_FROM_EMAIL = "rankloop@example.org"
+    assert offered in as_role("").get("/accounts/login/").content.decode()
+
+    as_role("").post(offered, {"email": people["annotator"].email})
+
+    (letter,) = mailoutbox
+    assert (letter.to, letter.from_email) == ([people["annotator"].email], "rankloop@example.org")
+    link = re.search(r"https?://testserver(/accounts/password/reset/key/\S+)", letter.body)
+    assert link is not None and as_role("").get(link[1], follow=True).status_code == 200

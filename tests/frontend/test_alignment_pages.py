@@ -9,14 +9,17 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
 from alignment.datasets import build_dataset
 from alignment.model_versions import register_base
 from alignment.models import Dataset, ModelVersion
+from alignment.sources import create_model_source
 from annotation.assigning import next_assignment
-from annotation.models import Batch, Project, Source, User
+from annotation.importing import import_prompts
+from annotation.models import Batch, Project, Skip, Source, Task, User
 from annotation.submitting import submit
 
 pytestmark = pytest.mark.django_db
@@ -107,6 +110,77 @@ def test_a_wrong_form_says_why_and_changes_nothing(
     assert sentence in response.content.decode()
     assert not project.sources.exists()
     assert not project.model_versions.exists()
+
+
+def test_a_mistyped_base_model_is_archived_and_brought_back(project: Project, as_role: AsRole) -> None:
+    client = as_role("manager")
+    for name in ("right", "wrogn"):
+        client.post(reverse("new_model", args=[project.slug]), {"name": name, "location": f"org/{name}"})
+    version = ModelVersion.objects.get(name="wrogn")
+    create_model_source(project=project, name="drawn from it", model_version=version)
+
+    def offered(page: str, field: str) -> list[str]:
+        form = client.get(reverse(page, args=[project.slug])).context["form"]
+        return [str(choice) for choice in form.fields[field].queryset]
+
+    def change(to: str, role: str = "manager") -> HttpResponse:
+        address = reverse("change_model_version", args=[project.slug, version.pk, to])
+        return as_role(role).post(address, follow=True)
+
+    assert change("archive", "reviewer").status_code == 403
+    assert "wrogn" in offered("new_round", "start_from")
+    page = change("archive").content.decode()
+    assert "new rounds and sources cannot choose it" in page and ">Bring back</button>" in page
+    assert offered("new_round", "start_from") == offered("new_source", "model_version") == ["right"]
+    assert offered("new_round", "sources") == []
+    assert ">archived<" in client.get(reverse("models", args=[project.slug])).content.decode()
+    change("bring-back")
+    assert "wrogn" in offered("new_round", "start_from") and offered("new_round", "sources") == [
+        "drawn from it"
+    ]
+
+
+def test_what_a_source_is_refused_stands_at_its_field(
+    project: Project, as_role: AsRole, compose: Callable
+) -> None:
+    client = as_role("manager")
+    client.post(reverse("new_model", args=[project.slug]), {"name": "small", "location": "org/small"})
+    form = {
+        "name": "small",
+        "model_version": ModelVersion.objects.get().pk,
+        "temperature": "1",
+        "top_p": "1",
+        "max_tokens": "200000",
+        "seed": "0",
+        "few_shot": "[]",
+    }
+    for wrong, field, sentence in (
+        (
+            {},
+            "max_tokens",
+            "“Longest response, in tokens” must be at least 1 and at most 131072, not 200000.",
+        ),
+        ({"max_tokens": 9, "few_shot": '[{"prompt": 1}]'}, "few_shot", "“Few-shot examples” must be"),
+    ):
+        answer = client.post(reverse("new_source", args=[project.slug]), {**form, **wrong})
+        assert answer.status_code == 422
+        assert list(answer.context["form"].errors) == [field]
+        assert answer.context["form"].errors[field][0].startswith(sentence)
+
+
+def test_a_skipped_prompt_is_shown_by_its_last_message_and_cut_with_an_ellipsis(
+    project: Project, as_role: AsRole, compose: Callable
+) -> None:
+    batch = compose(1)
+    (short,) = project.prompts.all()
+    import_prompts(project=project, rows=[(1, {"prompt": "egg " * 60})])
+    long = project.prompts.exclude(pk=short.pk).get()
+    Task.objects.create(batch=batch, prompt=long, overlap=1, seed=1)
+    for task in batch.tasks.all():
+        Skip.objects.create(task=task, annotator=User.objects.get(username="annotator"))
+    page = as_role("reviewer").get(reverse("batch", args=[project.slug, batch.pk])).content.decode()
+    assert ("egg " * 60)[:199].strip() + "…" in page
+    assert f">{short.messages[-1]['content']}</th>" in page
 
 
 def test_a_manager_adds_a_listed_endpoint_and_chooses_no_key(

@@ -182,7 +182,7 @@ def test_prompts_are_found_by_words_and_split(project: Project, as_role: AsRole)
 def test_a_key_is_shown_once(as_role: AsRole, people: dict[str, User]) -> None:
     client = as_role("reviewer")
 
-    key = client.post("/tokens/", {"name": "nightly export"}).context["key"]
+    key = client.post("/tokens/", {"name": "nightly export"}).context["secret"]
 
     assert user_of(key) == people["reviewer"]
     later = client.get("/tokens/").content.decode()
@@ -193,7 +193,7 @@ def test_a_key_is_shown_once(as_role: AsRole, people: dict[str, User]) -> None:
 def test_a_revoked_key_opens_nothing_and_others_cannot_revoke_it(
     as_role: AsRole, people: dict[str, User]
 ) -> None:
-    key = as_role("reviewer").post("/tokens/", {"name": "nightly"}).context["key"]
+    key = as_role("reviewer").post("/tokens/", {"name": "nightly"}).context["secret"]
     token = ApiToken.objects.get()
 
     assert as_role("manager").post(f"/tokens/{token.pk}/revoke/").status_code == 404

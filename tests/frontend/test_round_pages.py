@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 from collections.abc import Callable
+from statistics import fmean
 
 import pytest
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from alignment import rounds as activity
 from alignment.models import Round, RoundRun, Scorecard
 from alignment.round_states import move
+from alignment.scorecards import read_draws
 from annotation.models import Project, Source, User
 from frontend.forms_round import FOR_POLICIES, KNOWN, POLICY, RoundForm
 from frontend.templatetags.figures import titled
 from tests.alignment.conftest import bring_to, finish, waiting
 from tests.frontend.rounds import begin, open_kitchen, rank_all, to_decision, work
 from training.engine.ppo_settings import PpoMethod
-from training.launching import LOG_FILE, create_run, run_folder
+from training.launching import LOG_FILE, artifact_path, create_run, run_folder
 from training.models import Run, RunMetric
 
 pytestmark = pytest.mark.django_db
@@ -219,7 +223,6 @@ def test_reinforcement_learning_is_one_form_for_reward_model_and_policy(
         ({"sources": [999_999]}, "not one of the available choices"),
         ({"recipe": "magic"}, "not one of the available choices"),
         ({"seed": -1}, "greater than or equal to 0"),
-        ({"learning_rate": 0}, "learning_rate"),
         ({"epochs": "many"}, "Enter a number"),
         ({"label_smoothing": 0.5}, "less than or equal to 0.499"),
         ({"objective": "plackett_luce", "pairs": "adjacent"}, "takes whole orders"),
@@ -235,6 +238,31 @@ def test_a_wrong_form_says_why_and_starts_nothing(
     assert answer.status_code == 422
     assert sentence in answer.content.decode()
     assert not project.rounds.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "sentence"),
+    [
+        ({"learning_rate": 0}, "learning_rate", "“Learning rate” must be above 0"),
+        ({"epochs": 0}, "epochs", "“Epochs” must be above 0"),
+        (
+            {"objective": "plackett_luce", "pairs": "adjacent"},
+            "objective",
+            "“Learn from” “The whole order” takes whole orders: leave “Comparisons of a ranking” at “All in different "
+            "tiers”, and “Soft labels” and ",
+        ),
+    ],
+)
+def test_what_the_recipe_refuses_is_told_at_its_field_in_the_pages_words(
+    project: Project, source: Source, as_role: AsRole, change: dict[str, object], field: str, sentence: str
+) -> None:
+    answer = as_role("manager").post(reverse("new_round", args=[project.slug]), form(source, **change))
+    assert answer.status_code == 422 and not project.rounds.exists()
+    shown = answer.context["form"]
+    assert not shown.non_field_errors() and list(shown.errors) == [field]
+    assert shown.errors[field][0].startswith(sentence)
+    assert "`" not in shown.errors[field][0]
+    assert '<details class="folded" open>' in answer.content.decode(), "where it stands is not folded away"
 
 
 def test_a_second_round_waits_for_the_first(
@@ -523,3 +551,69 @@ def test_what_a_finished_round_left_is_shown(
         "Padding, share of what is computed",
     ]
     assert json.loads(json.dumps(charts)) == charts
+
+
+def test_a_manager_reads_both_models_answers_once_nobody_compares_them_any_more(
+    project: Project, source: Source, people: dict[str, User], as_role: AsRole
+) -> None:
+    begun = work(begin(project, people["manager"]))
+    rank_all(begun.batch)
+    judging = work(begun)
+    assert judging.state == State.JUDGING
+    texts = {text for _, text in _evaluated(judging)}
+    round_page = reverse("round", args=[project.slug, 1])
+    answers_page = reverse("round_answers", args=[project.slug, 1])
+
+    def shown(role: str, address: str) -> set[str]:
+        page = as_role(role).get(address)
+        return {text for text in texts if text in html.unescape(strip_tags(page.content.decode()))}
+
+    assert not shown("manager", round_page) and not shown("manager", answers_page), (
+        "who compares may be a manager"
+    )
+    rank_all(judging.evaluation_batch)
+    decided = work(judging)
+    assert decided.state == State.DECIDING
+    assert shown("manager", answers_page) == texts
+    assert shown("manager", round_page) and not shown("reviewer", round_page)
+    for role, status in (("reviewer", 403), ("annotator", 403), ("outsider", 404), ("", 302)):
+        assert as_role(role).get(answers_page).status_code == status
+
+    page = as_role("manager").get(round_page).content.decode()
+    assert reverse("batch", args=[project.slug, decided.evaluation_batch_id]) in page
+    for batch in (decided.batch, decided.evaluation_batch):
+        page = as_role("manager").get(reverse("batch", args=[project.slug, batch.pk])).content.decode()
+        assert f'Of <a href="{round_page}">round 1</a>' in page
+    told = as_role("manager").get(answers_page).context["answers"]
+    rate = fmean(0.5 if one.alike else one.win_rate for one in told)
+    assert rate == pytest.approx(decided.scorecard.win_rate)
+    for draw in _evaluated(decided):
+        assert draw in {("old", text) for one in told for text in one.old} | {
+            ("new", text) for one in told for text in one.new
+        }
+
+
+def test_a_round_whose_answers_were_removed_still_has_its_pages(
+    project: Project, source: Source, people: dict[str, User], as_role: AsRole
+) -> None:
+    decided = to_decision(project, people["manager"])
+    artifact_path(decided.scorecard.run, "responses.jsonl").unlink()
+    for name in ("round", "round_answers"):
+        page = as_role("manager").get(reverse(name, args=[project.slug, 1]))
+        assert page.status_code == 200 and "no longer in the run's folder" in page.content.decode()
+
+
+def test_hostile_answers_are_rendered_as_text(
+    project: Project, source: Source, people: dict[str, User], as_role: AsRole
+) -> None:
+    decided = to_decision(project, people["manager"])
+    file = artifact_path(decided.scorecard.run, "responses.jsonl")
+    draws = [json.loads(line) | {"text": f"**sure** {HOSTILE}"} for line in file.read_text().splitlines()]
+    file.write_text("".join(json.dumps(draw) + "\n" for draw in draws))
+    page = as_role("manager").get(reverse("round_answers", args=[project.slug, 1])).content.decode()
+    assert "<strong>sure</strong>" in page and "<script>document" not in page
+
+
+def _evaluated(round: Round) -> list[tuple[str, str]]:
+    run = round.round_runs.get(step=State.EVALUATING).run
+    return [(draw["model"], draw["text"]) for draw in read_draws(run)]

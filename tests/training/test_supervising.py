@@ -351,6 +351,7 @@ def test_the_engine_gets_no_secret_but_the_key_of_its_endpoint(
         "OTHER_API_KEY",
         "ENDPOINT_API_KEY",
         "DATABASE_URL",
+        "RANKLOOP_EMAIL_URL",
     ):
         monkeypatch.setenv(name, "confidential")
     monkeypatch.setenv("CELERY_BROKER_URL", "redis://:confidential@nowhere")

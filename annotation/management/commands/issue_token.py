@@ -1,4 +1,4 @@
-"""``manage.py issue_token USER NAME``: prints the key, once, alone on standard output."""
+"""``manage.py issue_token USER NAME``: prints an API token, once, alone on standard output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from annotation.tokens import issue_token
 
 
 class Command(BaseCommand):
-    help = "Make an API token and print its key, which cannot be shown again."
+    help = "Make an API token and print it, which cannot be done again."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("username")
@@ -31,5 +31,5 @@ class Command(BaseCommand):
                 expires_at=timezone.now() + timedelta(days=days) if days is not None else None,
             )
         until = f"until {token.expires_at:%Y-%m-%d}" if token.expires_at else "and does not expire"
-        self.stderr.write(f"This key of {token.user} works {until}. Keep it: it cannot be shown again.")
+        self.stderr.write(f"This API token of {token.user} works {until}. Keep it: it cannot be shown again.")
         self.stdout.write(key)

@@ -10,6 +10,8 @@ const announcer = document.querySelector("[data-announcer]");
 const noticeArea = document.querySelector("[data-notice]");
 const back = holder.dataset.back;
 const onwards = back ? [["Back to your history", () => location.assign(back)]] : [["Take the next task", takeNext]];
+// The page keeps as much room for the bar at its end as the bar takes, in whatever lines its words stand.
+const bar = new ResizeObserver(([{ target }]) => document.documentElement.style.setProperty("--bar", `${target.offsetHeight}px`));
 let task = null;
 let sending = false;
 
@@ -37,6 +39,8 @@ function notice(sentence, tone = "warn", buttons = []) {
 function start() {
   const workbench = holder.querySelector("[data-workbench]");
   task = workbench && new Task(workbench, holder.dataset.user, { announce, lost, warn: (sentence) => notice(sentence) });
+  bar.disconnect();
+  if (workbench) bar.observe(workbench.querySelector(".actions"));
 }
 
 function show(html, sentence) {

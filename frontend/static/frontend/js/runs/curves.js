@@ -1,5 +1,5 @@
 // A run's curves, drawn with uPlot and drawn on while it runs.
-import { short, ticks } from "./figures.js";
+import { bounded, short, ticks } from "./figures.js";
 
 const REFRESH = 3000;
 const SERIES = ["--series-1", "--series-2", "--series-3", "--series-4"];
@@ -36,7 +36,7 @@ function options(chart, width) {
   return {
     width,
     height: 240,
-    scales: { x: { time: false } },
+    scales: { x: { time: false }, y: { range: (_, low, high) => bounded(low, high, uPlot.rangeNum(low ?? 0, high ?? 1, 0.1, true)) } },
     axes: [along.axis, upright, ...apart],
     series: [along.series, ...chart.curves.map((curve, place) => (chart.scattered ? points(curve, place) : curveOf(chart, curve, place)))],
   };

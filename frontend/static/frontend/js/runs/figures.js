@@ -13,3 +13,8 @@ export function ticks(splits) {
   if (!(apart > 0) || size < 0.001 || size >= 1e5) return splits.map(short);
   return splits.map((value) => value.toFixed(Math.min(12, Math.max(0, Math.ceil(-Math.log10(apart) - 1e-9)))));
 }
+
+/** The ends of an axis: its room beside the data does not go past 0 and 1 where the data do not, since shares end there. */
+export function bounded(low, high, [from, to]) {
+  return [low >= 0 ? Math.max(0, from) : from, high <= 1 ? Math.min(1, to) : to];
+}
