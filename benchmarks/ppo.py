@@ -210,8 +210,8 @@ def against_the_limit(
 ) -> dict[str, float]:
     """Return each phase's share of the time, and its rate of operations in that of plain matrix products of its shapes:
     the model's own frozen weights, one after another, against as many rows as the phase has. Forward and, through
-    frozen weights, back is a product each; nothing is taken to be shared between responses, and adapters and attention
-    are left out."""
+    frozen weights, back is a product each; adapters and attention are left out. Nothing is taken to be shared between
+    responses, so a phase that computes beginnings of prompts once can come to more than 1."""
     import torch
 
     from training.engine.methods import ModelSpec

@@ -22,7 +22,6 @@ import torch
 from peft import LoraConfig, PeftModel
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
-from trl.trainer import disable_dropout_in_model
 
 from training.engine.frozen_linear import freeze_in_half
 from training.engine.methods import ModelSpec
@@ -210,8 +209,6 @@ class ActorCritic:
             rewards=loaded,
             watch=None if watch is None else shared.load(watch, "watch"),
         )
-        # A reward adapter may have been trained with dropout of its own.
-        disable_dropout_in_model(wrapped)
         wrapped.eval()
         return roles, tokenizer
 

@@ -25,9 +25,11 @@ from training.engine.interrupt import Interrupt, Stopped
 from training.engine.judging import Judge
 from training.engine.model_card import TrainingCard
 from training.engine.models import end_tokens, load_tokenizer
+from training.engine.oracles import load_oracle
 from training.engine.parameters import adapter_settings, load_for_training, refuse_qlora_if_impossible
+from training.engine.ppo_checkpoints import Progress
+from training.engine.ppo_guards import keep_to_budget, watch
 from training.engine.ppo_limits import recomputes, tokens_at_once
-from training.engine.ppo_losses import just_mine
 from training.engine.ppo_results import evenly, leave_policy
 from training.engine.ppo_settings import PpoMethod
 from training.engine.ppo_setup import Cadence, read_tasks, reward_folders
@@ -73,13 +75,9 @@ def run(spec: Spec, events: Events, interrupt: Interrupt) -> None:
     full = method.parameters.kind == "full"
     if method.parameters.kind == "qlora":
         refuse_qlora_if_impossible()
-    if spec.data.watch is not None:
-        raise Refused(
-            f"`data.watch` goes with `method.algorithm` ppo: TRL's trainer of {method.algorithm} watches nothing. "
-            "Leave it out, or hold the reward model against it in an evaluation."
-        )
-    folders, _ = reward_folders(spec)
-    if full and any(folder.adapter for folder in folders):
+    folders, watch_folder = reward_folders(spec)
+    oracle = load_oracle(method.watch_oracle) if method.watch_oracle else None
+    if full and any(folder.adapter for folder in [*folders, *([watch_folder] if watch_folder else [])]):
         raise Refused(
             f"`method.algorithm` {method.algorithm} with `method.parameters.kind` full takes whole reward models "
             "(merged or weights): the base that an adapter is on would change under it."
@@ -104,20 +102,20 @@ def run(spec: Spec, events: Events, interrupt: Interrupt) -> None:
         ),
         processing_class=tokenizer,
         peft_config=None if full else adapter_settings(network, method.parameters),
-        callbacks=[GroupProgress(events, interrupt, method.missing_end_penalty)],
+        callbacks=[GroupProgress(events, interrupt, method, rewards)],
     )
     padding: Any = tokenizer.pad_token_id
     loader = RewardLoader(trainer.model, tokenizer, processes.device)
     rewards.judge = Judge(
         tokenizer=tokenizer,
         rewards=[loader.load(folder, f"reward-{n}") for n, folder in enumerate(folders)],
-        watch=None,
-        oracle=None,
+        watch=None if watch_folder is None else loader.load(watch_folder, "watch"),
+        oracle=oracle,
         pass_maker=PassMaker(work, "alone", padding, tokens_at_once(method, processes.device)),
         device=processes.device,
         clip=method.reward_clip,
         penalty=method.ensemble_penalty,
-        total=just_mine,
+        total=processes.total,
     )
     if not full:
         rewards.wrapped = trainer.model
@@ -138,19 +136,25 @@ def run(spec: Spec, events: Events, interrupt: Interrupt) -> None:
 
 
 class GroupProgress(TrainingProgress):
-    """Tells TRL's figures by the names of a ppo run and in its units, so that they are drawn alike.
+    """Tells TRL's figures by the names of a ppo run and in its units, so that they are drawn alike, and guards it.
+
+    What the watch remembers is of this start of the run alone: after a resume its windows fill anew.
 
     Args:
         events: where they go.
         interrupt: asked after each step.
-        penalty: what a reward has less than its score where a response was cut.
+        method: the settings.
+        rewards: what independent scorers said of the last rollout.
     """
 
-    _length = math.nan
-
-    def __init__(self, events: Events, interrupt: Interrupt, penalty: float) -> None:
+    def __init__(
+        self, events: Events, interrupt: Interrupt, method: PpoMethod, rewards: GroupRewards
+    ) -> None:
         super().__init__(events, interrupt)
-        self._penalty = penalty
+        self._method = method
+        self._rewards = rewards
+        self._length = math.nan
+        self._watched = Progress(coefficient=method.kl_coefficient)
 
     def on_log(
         self,
@@ -160,7 +164,16 @@ class GroupProgress(TrainingProgress):
         logs: Mapping[str, float] | None = None,
         **kwargs: Any,
     ) -> None:
-        super().on_log(args, state, control, self.renamed(logs or {}), **kwargs)
+        values = self.renamed(logs or {})
+        if "score" in values:  # a rollout was drawn before this step
+            self._watched.rollout += 1
+            values |= watch(self._watched, self._method, values, self._rewards.independent, self._events)
+            keep_to_budget(self._watched, self._method, values.get("kl", 0.0), self._events)
+        super().on_log(args, state, control, values, **kwargs)
+        if self._watched.over:
+            control.should_training_stop = control.should_save = True
+        if not math.isfinite(values.get("grad_norm", 0.0)):
+            control.should_training_stop = True  # the weights are no numbers now, and `run` says so
 
     def renamed(self, logs: Mapping[str, float]) -> dict[str, float]:
         """Return figures under other names: responses are described where a rollout was drawn alone, which is not at
@@ -169,7 +182,8 @@ class GroupProgress(TrainingProgress):
         self._length = told.get("length", self._length)
         if CUT in told:
             cut = told.pop(CUT)
-            told |= {"ended": 1 - cut, "score": told[f"rewards/{REWARD}/mean"] + self._penalty * cut}
+            penalty = self._method.missing_end_penalty
+            told |= {"ended": 1 - cut, "score": told[f"rewards/{REWARD}/mean"] + penalty * cut}
         if "kl" in told:
             told["kl"] *= self._length  # TRL's is a token's
         return told
@@ -189,6 +203,8 @@ class GroupRewards:
     """Set once reward models lie on the policy's base, which TRL wraps."""
     wrapped: Any = None
     """PEFT's hold on the policy, whose adapter is switched on again after scoring."""
+    independent: dict[str, float]
+    """Mean scores of the last rollout by independent scorers, over all processes."""
     __name__ = REWARD
 
     def __init__(self, spec: Spec, tasks: Sequence[Task], ends: Sequence[int], events: Events) -> None:
@@ -210,6 +226,7 @@ class GroupRewards:
         ]
         with self._judging(), torch.no_grad():
             scores_B = self.judge.scores(self._tasks, episodes)
+            self.independent = self.judge.independent(self._tasks, episodes)
         ended_B = torch.tensor([each.ended for each in episodes])
         self._show(episodes, scores_B)
         return (scores_B - method.missing_end_penalty * ~ended_B).tolist()

@@ -101,7 +101,7 @@ def watch(
     Args:
         progress: remembers it, and may be told to end.
         method: over how many rollouts, and what follows.
-        values: figures of the rollout, ``score`` and ``kl`` among them.
+        values: figures of the rollout, ``score`` among them, and ``kl`` where it is measured.
         independent: mean scores by scorer; empty: nobody watches.
         events: told of an alarm.
 
@@ -112,16 +112,18 @@ def watch(
         return {}
     progress.watched.append(Watched(values["score"], dict(independent)))
     alarmed = falling(progress.watched, method.watch_window)
+    kl = values.get("kl")
     if alarmed:
         events.log(
             f"Alarm: over the last {2 * method.watch_window} rollouts the reward rose while {' and '.join(alarmed)} "
-            f"fell, at a KL of {values['kl']:.3g} nats a response: the policy may be exploiting the reward model. "
-            "Compare earlier checkpoints, raise `method.kl_coefficient`, or train the reward model on new responses."
+            f"fell{'' if kl is None else f', at a KL of {kl:.3g} nats a response'}: the policy may be exploiting the "
+            "reward model. Compare earlier checkpoints, raise `method.kl_coefficient`, or train the reward model on "
+            "new responses."
         )
         if method.on_alarm == "stop":
             progress.over = "an independent scorer fell while the reward rose"
     return {
         **{f"watch/{name}": value for name, value in independent.items()},
-        "watch/sqrt_kl": math.sqrt(max(0.0, values["kl"])),
+        **({} if kl is None else {"watch/sqrt_kl": math.sqrt(max(0.0, kl))}),
         "watch/alarm": float(bool(alarmed)),
     }

@@ -25,8 +25,8 @@ class PpoData:
 
 ONLY_PPO = frozenset({
     "minibatches", "generator", "value_learning_rate", "discount", "decay", "value_clip", "value", "value_start",
-    "whiten_advantages", "whiten_rewards", "kl_estimator", "kl_target", "kl_gain", "kl_budget", "on_kl_budget",
-    "truncated", "watch_oracle", "watch_window", "on_alarm", "value_rank", "layout",
+    "whiten_advantages", "whiten_rewards", "kl_estimator", "kl_target", "kl_gain", "on_kl_budget",
+    "truncated", "value_rank", "layout",
 })  # fmt: skip
 """Settings that `algorithm` ppo alone takes notice of."""
 
@@ -100,7 +100,7 @@ class PpoMethod:
     kl_gain: float = setting(0.1, above=0, at_most=1)
     """How fast an adaptive β moves. 0.1: Ziegler et al. ppo."""
     kl_budget: float | None = setting(None, above=0)
-    """Nats a response beyond which `on_kl_budget` says what happens. None: no limit. ppo."""
+    """Nats a response beyond which `on_kl_budget` says what happens. None: no limit. All three."""
     on_kl_budget: Literal["stop", "slow"] = setting("stop")
     """stop: the run ends with the policy it has; slow: the rates are halved at each rollout beyond the budget. ppo."""
     missing_end_penalty: float = setting(1.0, at_least=0)
@@ -119,11 +119,11 @@ class PpoMethod:
     ensemble_penalty: float = setting(0.0, at_least=0)
     """Several rewards count as their mean less this times their spread (Coste et al. 2023). 0: the mean. All three."""
     watch_oracle: str | None = setting(None)
-    """``module:function`` as an independent scorer, in place of `data.watch` or beside it. ppo."""
+    """``module:function`` as an independent scorer, in place of `data.watch` or beside it. All three."""
     watch_window: int = setting(8, at_least=2)
-    """Rollouts on each side of the watch's comparison. ppo."""
+    """Rollouts on each side of the watch's comparison. All three."""
     on_alarm: Literal["tell", "stop"] = setting("tell")
-    """What happens where an independent scorer falls while the reward rises. ppo."""
+    """What happens where an independent scorer falls while the reward rises. All three."""
     parameters: ParametersSpec = setting(ParametersSpec())  # noqa: RUF009  (frozen, so it may be shared)
     """Of the policy; without dropout. qlora and lora share one frozen base with value and reward; full needs a second
     copy of the model for the reference. All three."""
@@ -146,7 +146,7 @@ class PpoMethod:
     merged: bool = setting(False)
     """Whether the whole model with the adapter merged into it is left beside the adapter, as ``merged/``."""
     preflight: bool = setting(True)
-    """Whether a run that would not fit in memory by its estimate is refused."""
+    """Whether a run that would not fit in memory by its estimate is refused. ppo."""
     give_context: bool = setting(True)
     """Whether the source passages are shown to the model."""
     system_prompt: str = setting("")
@@ -173,6 +173,11 @@ class PpoMethod:
             raise Refused(
                 f"`method.algorithm` {self.algorithm} compares the responses to a prompt with each other: set "
                 "`method.samples` to 2 at least."
+            )
+        if self.kl_budget is not None and not self.kl_coefficient:
+            raise Refused(
+                f"`method.kl_budget`: TRL's trainer of {self.algorithm} measures the KL only where it has a price: set "
+                "`method.kl_coefficient` above 0."
             )
         ignored = [
             each.name

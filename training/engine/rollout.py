@@ -242,12 +242,17 @@ class PassMaker:
         widths = {row: len(prompts[row]) - shared + len(responses[row]) for row in rows}
         order = sorted(rows, key=lambda row: (-widths[row], row))
         parts = -(-sum(widths.values()) // max(1, self.tokens_at_once - shared))
+        waiting = [part.tolist() for part in np.array_split(np.array(order), min(parts, len(order)))]
         made = []
-        for chosen in np.array_split(np.array(order), min(parts, len(order))):
-            part = chosen.tolist()
+        while waiting:
+            part = waiting.pop(0)
             beginning = prompts[part[0]][:shared]
             branches = [(*prompts[row][shared:], *responses[row]) for row in part]
             packed = pack([Branching(beginning, branches)], self.work, self.layout, pad=self.pad)
+            if packed.size > self.tokens_at_once and len(part) > 1:
+                # Rows with the beginning each were cheaper than one tree, and take more tokens.
+                waiting[:0] = [part[: len(part) // 2], part[len(part) // 2 :]]
+                continue
             made.append(
                 ForwardPass(_scoring(packed, [len(responses[row]) for row in part]), torch.tensor(part))
             )

@@ -29,8 +29,8 @@ def test_adams_epsilon_is_1e_5() -> None:
 
     steps.step(0.0, 1.0)
 
-    assert float(policy) == pytest.approx(-0.05, rel=1e-3)
-    assert float(value) == pytest.approx(0.05, rel=1e-3)
+    assert policy.item() == pytest.approx(-0.05, rel=1e-3)
+    assert value.item() == pytest.approx(0.05, rel=1e-3)
 
 
 def test_each_roles_gradient_is_clipped_by_itself() -> None:
@@ -40,8 +40,8 @@ def test_each_roles_gradient_is_clipped_by_itself() -> None:
     norms = steps.step(0.0, 1.0)
 
     assert norms == {"policy": 4.0, "value": pytest.approx(2e-6)}, "told as they were"
-    assert float(policy) == pytest.approx(-0.05, rel=1e-3), "scaled down to the limit, which is ε"
-    assert float(value) == pytest.approx(-0.1 * 2e-6 / 1.2e-5, rel=1e-3), "left as it was"
+    assert policy.item() == pytest.approx(-0.05, rel=1e-3), "scaled down to the limit, which is ε"
+    assert value.item() == pytest.approx(-0.1 * 2e-6 / 1.2e-5, rel=1e-3), "left as it was"
 
 
 def test_a_limit_of_0_leaves_gradients() -> None:
@@ -50,7 +50,7 @@ def test_a_limit_of_0_leaves_gradients() -> None:
 
     steps.step(0.0, 1.0)
 
-    assert float(policy) == pytest.approx(-0.1, rel=1e-4)
+    assert policy.item() == pytest.approx(-0.1, rel=1e-4)
 
 
 def test_a_gradient_that_is_none_moves_nothing() -> None:
@@ -60,7 +60,7 @@ def test_a_gradient_that_is_none_moves_nothing() -> None:
     norms = steps.step(0.0, 1.0)
 
     assert norms["value"] != norms["value"]
-    assert float(policy) == float(value) == 0.0
+    assert policy.item() == value.item() == 0.0
     assert policy.grad is None
 
 
@@ -71,8 +71,8 @@ def test_rates_follow_their_course_and_the_value_has_its_own() -> None:
     steps.step(share=0.75, factor=0.5)
 
     assert steps.rate == pytest.approx(0.1 * 0.25 * 0.5)
-    assert float(policy) == pytest.approx(-0.0125, rel=1e-3)
-    assert float(value) == pytest.approx(-0.05, rel=1e-3)
+    assert policy.item() == pytest.approx(-0.0125, rel=1e-3)
+    assert value.item() == pytest.approx(-0.05, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -91,4 +91,4 @@ def test_a_head_alone_learns_ten_times_as_fast() -> None:
 
     steps.step(0.0, 1.0)
 
-    assert float(value) == pytest.approx(10 * float(policy), rel=1e-4)
+    assert value.item() == pytest.approx(10 * policy.item(), rel=1e-4)

@@ -110,9 +110,9 @@ def test_whitening_by_two_processes_is_that_of_both_together() -> None:
 
 
 def test_the_policys_loss_rewards_no_step_beyond_the_clip() -> None:
-    old_N = torch.zeros(5)
+    old_N = torch.tensor([-1.0, -2.0, -3.0, -1.0, 0.0])
     ratio_N = torch.tensor([1.0, 1.5, 1.5, 0.5, 0.5])
-    log_probs_N = ratio_N.log().requires_grad_()
+    log_probs_N = (ratio_N.log() + old_N).requires_grad_()
     advantages_N = torch.tensor([2.0, 1.0, -1.0, 1.0, -1.0])
 
     losses_N, clipped_N = policy_losses(log_probs_N, old_N, advantages_N, 0.2)
@@ -124,16 +124,17 @@ def test_the_policys_loss_rewards_no_step_beyond_the_clip() -> None:
 
 
 def test_the_values_loss_rewards_no_step_beyond_the_clip() -> None:
-    values_N = torch.tensor([1.0, 1.0, 0.1], requires_grad=True)
-    old_N, returns_N = torch.zeros(3), torch.tensor([2.0, 0.0, 1.0])
+    values_N = torch.tensor([1.0, 1.0, 0.1, 1.5], requires_grad=True)
+    old_N, returns_N = torch.tensor([0.0, 0.0, 0.0, 1.0]), torch.tensor([2.0, 0.0, 1.0, 2.0])
 
     losses_N, clipped_N = value_losses(values_N, old_N, returns_N, 0.2)
     losses_N.sum().backward()
 
     # clipped to 0.2: (0.2 − 2)² / 2 is worse than (1 − 2)² / 2; (0.2 − 0)² / 2 is not worse than 1 / 2
-    close(losses_N.detach(), [1.62, 0.5, 0.405])
-    assert clipped_N.tolist() == [True, False, False]
-    close(values_N.grad, [0.0, 1.0, -0.9])
+    # clipped to 1.2: (1.2 − 2)² / 2 is worse than (1.5 − 2)² / 2
+    close(losses_N.detach(), [1.62, 0.5, 0.405, 0.32])
+    assert clipped_N.tolist() == [True, False, False, True]
+    close(values_N.grad, [0.0, 1.0, -0.9, 0.0])
 
 
 def test_explained_variance_is_of_real_tokens() -> None:

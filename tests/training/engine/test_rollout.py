@@ -72,6 +72,18 @@ def test_what_a_pass_says_is_put_at_its_own_tokens() -> None:
             assert found_BT.tolist() == [[20, END, 0], [21, 22, 23], [24, 0, 0]]
 
 
+@pytest.mark.parametrize("attention", [0.0, 0.1])
+def test_passes_that_share_a_beginning_keep_to_the_budget(attention: float) -> None:
+    """Also where attention is so dear that each response takes the beginning into a row of its own."""
+    prompts = [(5, 6, 7, 8, 10 + n) for n in range(6)]
+    responses = [tuple(range(20, 50))] * 6
+    passes = PassMaker(Work(attention), "auto", END, 100).passes(prompts, responses, range(6))
+
+    assert sorted(row for each in passes for row in each.rows_S.tolist()) == list(range(6))
+    assert all(each.packed.size <= 100 for each in passes)
+    assert all(each.packed.plain for each in passes) == (attention > 0)
+
+
 def test_no_rows_make_no_passes() -> None:
     maker = PassMaker(Work(attention=1e-3), "auto", END, 100)
 
