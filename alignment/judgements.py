@@ -67,14 +67,12 @@ def judge(batch: Batch, texts: Texts, one: str, other: str) -> Judged:
     outcomes: dict[int, list[float]] = defaultdict(list)
     rankings = current_rankings(batch).order_by("pk").values_list("task_id", "task__prompt_id", "tiers")
     for task, prompt, tiers in rankings:
-        if not {one, other} <= texts[prompt].keys():
-            continue
         mine, its = texts[prompt][one], texts[prompt][other]
+        # Of one text there is one response, so where both said the same, it ties with itself.
         place = {said[task][position]: rank for rank, tier in enumerate(tiers) for position in tier}
-        if mine == its:
-            outcomes[prompt].append(0.5)
-        elif mine in place and its in place:
-            outcomes[prompt].append(0.5 if place[mine] == place[its] else float(place[mine] < place[its]))
+        if mine in place and its in place:
+            tied, better = place[mine] == place[its], place[mine] < place[its]
+            outcomes[prompt].append(0.5 if tied else float(better))
     return Judged(
         by_prompt={prompt: fmean(each) for prompt, each in outcomes.items()},
         comparisons=sum(map(len, outcomes.values())),

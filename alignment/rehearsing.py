@@ -50,18 +50,19 @@ TRAINING: dict[str, Any] = {
 OF_RECIPE: dict[str, dict[str, Any]] = {"dpo": {"pairs": "best_worst"}}
 EVALUATION = {"responses": 3}
 # By the recipe ppo there is a model more to train, best-of-n and DPO to be measured beside, and responses to be drawn
-# all along: so all of it is smaller. A rollout answers four prompts four times each, which shares the prompts'
-# computation, and is learned from in four steps; the value function is a head on hidden states that are computed once.
-# That a response is cut, as most are at that length, costs it nothing.
+# all along: so all of it is smaller. The reward model goes over the clearest comparisons three times, since after one
+# time it hardly tells better from worse. A rollout answers four prompts four times each and is one minibatch, which
+# shares the prompts' computation; the value function is a head on hidden states that are computed once. That a response
+# is cut, as most are at that length, costs it nothing.
 POLICY_TASKS = 64
 POLICY_DECODING = {"max_tokens": 32}
+REWARD: dict[str, Any] = {**TRAINING, "pairs": "best_worst", "epochs": 3}
 POLICY: dict[str, Any] = {
-    "episodes": 160,
+    "episodes": 128,
     "batch_size": 16,
     "samples": 4,
     "epochs": 2,
-    "minibatches": 2,
-    "learning_rate": 5e-4,
+    "learning_rate": 1e-3,
     "value": "head",
     "kl_coefficient": 0.02,
     "missing_end_penalty": 0.0,
@@ -83,7 +84,7 @@ def default_decoding(recipe: str) -> dict[str, Any]:
 def default_settings(recipe: str) -> dict[str, Any]:
     """Return the settings of a recipe that a rehearsal has other than the recipe itself."""
     if recipe == "ppo":
-        return {"reward": dict(TRAINING), "training": dict(POLICY), "evaluation": dict(POLICY_EVALUATION)}
+        return {"reward": dict(REWARD), "training": dict(POLICY), "evaluation": dict(POLICY_EVALUATION)}
     return {"training": {**TRAINING, **OF_RECIPE.get(recipe, {})}, "evaluation": dict(EVALUATION)}
 
 

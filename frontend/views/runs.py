@@ -136,7 +136,13 @@ def _samples(shown: Run) -> list[dict[str, Any]]:
     for sample in shown.samples.filter(step__in=list(last)).order_by("pk"):
         by_step[sample.step][json.dumps([sample.prompt, sample.response])] = sample
     return [
-        {"step": step, "samples": sorted(by_step[step].values(), key=_worst_last)[:SAMPLES_A_STEP]}
+        {
+            "step": step,
+            "samples": [
+                (sample, _score_first(sample))
+                for sample in sorted(by_step[step].values(), key=_worst_last)[:SAMPLES_A_STEP]
+            ],
+        }
         for step in sorted(by_step, reverse=True)
     ]
 
@@ -144,6 +150,10 @@ def _samples(shown: Run) -> list[dict[str, Any]]:
 def _worst_last(sample: RunSample) -> tuple[bool, float]:
     score = sample.scores.get("score")
     return score is None, 0.0 if score is None else -score
+
+
+def _score_first(sample: RunSample) -> list[tuple[str, float | None]]:
+    return sorted(sample.scores.items(), key=lambda each: (each[0] != "score", each[0]))
 
 
 def _alarms(shown: Run) -> list[int]:

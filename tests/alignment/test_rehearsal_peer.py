@@ -70,7 +70,7 @@ def test_dpo_learns_from_the_same_dataset_and_answers_the_same_prompts(measured:
     assert measured.dataset.sha256 in dpo.spec["data"]["train"]
     assert dpo.spec["method"]["pairs"] == "best_worst" and dpo.spec["model"]["adapters"] == []
     assert sample.spec["model"]["adapters"] == [str(run_folder(dpo) / "adapter")]
-    assert (peer.win_rate, peer.win_rate_low, peer.win_rate_high) == (0.5, 0.5, 0.5)
+    assert peer.win_rate_low < peer.win_rate == 0.5 < peer.win_rate_high
     assert peer.oracle_mean == 15
     assert not ModelVersion.objects.filter(run=dpo).exists() and not dpo.round_runs.exists()
 

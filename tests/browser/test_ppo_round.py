@@ -51,6 +51,7 @@ def test_a_round_of_reinforcement_learning_is_started_in_the_page_and_watched_to
     expect(page.get_by_role("heading", name="Beside best of 4")).to_be_visible()
     expect(page.get_by_role("listitem").filter(has_text="Reward model")).to_be_visible()
     expect(page.get_by_role("link", name=re.compile("Reward model training"))).to_have_count(2)
+    expect(page.get_by_role("cell", name="Rewarding, to watch")).to_be_visible()
     picture(page, "round-ppo")
 
     page.get_by_role("link", name=re.compile("PPO training")).first.click()
