@@ -79,3 +79,9 @@ def test_an_administrator_can_revoke_a_token_but_not_see_its_hash(root: Client, 
 def test_people_who_are_not_staff_do_not_get_in(client: Client, manager: User) -> None:
     client.force_login(manager)
     assert client.get(reverse("admin:annotation_ranking_changelist")).status_code == 302
+
+
+def test_the_index_names_each_kind_in_the_plural(root: Client) -> None:
+    page = root.get("/admin/").content.decode()
+    assert all(f">{words}</a>" in page for words in ("Batches", "API tokens"))
+    assert "Batchs" not in page
