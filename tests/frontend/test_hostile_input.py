@@ -90,7 +90,11 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "change": "pause",
         "action": "retry",
     }
-    own = {"rank_change": {"assignment_id": ranked.pk}, "rank_amend": {"assignment_id": ranked.pk}}
+    own = {
+        "rank_change": {"assignment_id": ranked.pk},
+        "rank_amend": {"assignment_id": ranked.pk},
+        "change_model_version": {"change": "archive"},
+    }
 
     def address(page: URLPattern) -> str:
         names = [*page.pattern.converters, *page.pattern.regex.groupindex]
