@@ -50,13 +50,13 @@ TRAINING: dict[str, Any] = {
 OF_RECIPE: dict[str, dict[str, Any]] = {"dpo": {"pairs": "best_worst"}}
 EVALUATION = {"responses": 3}
 # By the recipe ppo there is a model more to train, best-of-n and DPO to be measured beside, and responses to be drawn
-# all along: so all of it is smaller. The reward model goes over the clearest comparisons three times, since after one
-# time it hardly tells better from worse. A rollout answers four prompts four times each and is one minibatch, which
-# shares the prompts' computation; the value function is a head on hidden states that are computed once. That a response
-# is cut, as most are at that length, costs it nothing.
+# all along: so all of it is smaller. The reward model goes over the clearest comparisons twice: after once over all of
+# them it hardly told better from worse (0.58 of held-out ones), and later it knows them by heart. A rollout has four
+# prompts, four times each, and is one minibatch, which shares the prompts' computation; the value function is a head on
+# hidden states that are computed once. That a response is cut, as most are at that length, costs it nothing.
 POLICY_TASKS = 64
 POLICY_DECODING = {"max_tokens": 32}
-REWARD: dict[str, Any] = {**TRAINING, "pairs": "best_worst", "epochs": 3}
+REWARD: dict[str, Any] = {**TRAINING, "pairs": "best_worst", "epochs": 2.0}
 POLICY: dict[str, Any] = {
     "episodes": 128,
     "batch_size": 16,
