@@ -83,9 +83,8 @@ class VllmGenerator:
         if self.save is None:
             return
         assert self.folder is not None
-        shutil.rmtree(
-            self.folder, ignore_errors=True
-        )  # what was handed over before is loaded, or of a killed start
+        # What was handed over before is loaded, or of a killed start.
+        shutil.rmtree(self.folder, ignore_errors=True)
         place = self.folder / f"step-{step}"
         place.mkdir(parents=True)
         self.save(place)

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from tests.training.engine.conftest import read_lines
+from tests.training.engine.families import build
 from training.engine import sampling
 from training.engine.drawing import Request, can_repeat_cache, draw
 from training.engine.events import Events
@@ -282,6 +283,16 @@ def test_greedy_output_equals_generate_for_prompts_of_different_lengths(tiny_mod
     ours = greedy(network, prompts, 40, ends)
 
     assert ours == [greedy_by_generate(network, prompt, 40, ends) for prompt in prompts]
+
+
+def test_positions_are_counted_from_where_a_padded_prompt_begins() -> None:
+    """Of a model that learned each position; one with rotary embeddings sees distances alone, and would not tell."""
+    network = build("gpt2")
+    prompts = [[5, 9, 3, 7], [8, 4, 6, 33, 21, 30, 31, 12, 50, 44, 17, 3], [60, 61]]
+
+    ours = greedy(network, prompts, 20, [2])
+
+    assert ours == [greedy_by_generate(network, prompt, 20, [2]) for prompt in prompts]
 
 
 def test_rows_that_end_early_leave_the_others_as_they_are() -> None:

@@ -17,6 +17,7 @@ import pytest
 from tests.training.engine.conftest import read_lines
 from tests.training.engine.ppo_runs import ppo_spec
 from tests.training.engine.runs import events_of, models_of
+from training.engine.vllm_generator import VllmGenerator
 
 Spec = dict[str, Any]
 
@@ -130,6 +131,18 @@ def test_a_ppo_run_hands_it_the_policy_of_each_rollout(
     assert asked.engines[0]["enable_lora"]
     assert asked.adapters == [(1, True), (5, True), (9, True), (13, True)]
     assert len({each["seed"] for each in asked.settings}) == 32
+
+
+def test_a_generator_that_was_closed_holds_no_engine() -> None:
+    engine = types.ModuleType("engine")
+    held = weakref.ref(engine)
+    generator = VllmGenerator(engine, ends=[2], rows=4)
+    del engine
+    assert held() is not None
+
+    generator.close()
+
+    assert held() is None
 
 
 def test_without_the_package_it_is_refused(
