@@ -98,6 +98,7 @@ def _of_a_round(project: Project, going: Round, url: str) -> Step:
     working = {
         State.SAMPLING: "Responses are being drawn. Ranking opens when they are there.",
         State.BUILDING: "The rankings are being made into a dataset.",
+        State.REWARDING: "A reward model is being trained on what people preferred.",
         State.TRAINING: "The model is being trained on what people preferred.",
         State.EVALUATING: "The new model is being measured against the old one.",
     }

@@ -227,6 +227,7 @@ def test_a_managers_next_step_follows_the_project(
         "sampling": "Round 1 is sampling",
         "annotating": "Rank responses",
         "building": "Round 1 is building",
+        "rewarding": "Round 1 is rewarding",
         "training": "Round 1 is training",
         "evaluating": "Round 1 is evaluating",
         "judging": "Round 1 is judging",
