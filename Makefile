@@ -22,7 +22,7 @@ rehearse: .venv/installed-train ## A whole round with simulated annotators (ARGS
 
 test: .venv/installed-dev ## Every test (ARGS="-k lease" chooses)
 	@$(BIN)/python -m tests.browser.chromium
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 lint: .venv/installed-dev ## Style, types and import contracts
 	$(BIN)/ruff check .

@@ -68,7 +68,8 @@ SOURCE_FORMS: dict[str, type[_SourceIn]] = {
 }
 
 
-# A source as the form of its kind takes it. (No docstring, as above.)
+# A source as the form of its kind takes it; the kind is a constant, so that one form alone fits an answer. (No
+# docstring, as above.)
 class _SourceOut(serializers.ModelSerializer):
     class Meta:
         model = Source
@@ -76,6 +77,7 @@ class _SourceOut(serializers.ModelSerializer):
 
 
 class ModelSourceOut(_SourceOut):
+    kind = serializers.ChoiceField(choices=["model"])
     model_version = serializers.IntegerField(source="model_source.model_version_id")
     settings = serializers.DictField(help_text=SETTINGS_HELP)
 
@@ -84,6 +86,7 @@ class ModelSourceOut(_SourceOut):
 
 
 class EndpointSourceOut(_SourceOut):
+    kind = serializers.ChoiceField(choices=["endpoint"])
     url = serializers.CharField(source="endpoint_url")
     model = serializers.CharField(source="endpoint_model", help_text="The endpoint's name of the model.")
     key_variable = serializers.CharField(
@@ -99,9 +102,13 @@ class EndpointSourceOut(_SourceOut):
 class ImportSourceOut(_SourceOut):
     """Responses that were brought."""
 
+    kind = serializers.ChoiceField(choices=["import"])
+
 
 class PersonSourceOut(_SourceOut):
     """Responses that a person wrote."""
+
+    kind = serializers.ChoiceField(choices=["person"])
 
 
 SOURCE_ANSWERS: dict[str, type[_SourceOut]] = {

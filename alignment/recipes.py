@@ -37,6 +37,8 @@ class EvaluationSettings:
     """Responses a prompt of each model where an oracle judges; people compare one of each."""
     overlap: int | None = setting(None, at_least=1, at_most=100)
     """How many people compare each pair; none: as many as rank the round's tasks."""
+    pair_accuracy: bool = setting(True)
+    """Whether it is also measured how many preferences of the held-out rankings each model tells right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,7 +35,7 @@ MANAGER = "rehearsal"
 # What brings a model of 135 M parameters somewhere in ten minutes on two cores, whatever the oracle: short replies; of
 # each ranking only the clearest comparison, for which two of its responses are computed in place of all; nothing of the
 # longest prompts, a sixth of them that cost a third; small steps at a high rate, since with a hundred rankings the
-# steps are few, and at 1e-4 the model hardly moves; and no measurements on the way, since the oracle judges in the end.
+# steps are few, and at 1e-4 the model hardly moves; and no measurements but the oracle's in the end.
 TASKS = 120
 DECODING = {"max_tokens": 48}
 TRAINING: dict[str, Any] = {
@@ -48,7 +48,7 @@ TRAINING: dict[str, Any] = {
     "eval_samples": 0,
 }
 OF_RECIPE: dict[str, dict[str, Any]] = {"dpo": {"pairs": "best_worst"}}
-EVALUATION = {"responses": 3}
+EVALUATION = {"responses": 2, "pair_accuracy": False}
 # By the recipe ppo there is a model more to train, best-of-n and DPO to be measured beside, and responses to be drawn
 # all along: so all of it is smaller. The reward model goes over the clearest comparisons twice: after once over all of
 # them it hardly told better from worse (0.58 of held-out ones), and later it knows them by heart. A rollout has four
@@ -68,7 +68,7 @@ POLICY: dict[str, Any] = {
     "missing_end_penalty": 0.0,
     "shown": 4,
 }
-POLICY_EVALUATION = {"responses": 2, "best_of": 4}
+POLICY_EVALUATION = {**EVALUATION, "best_of": 4}
 
 
 def default_tasks(recipe: str) -> int:

@@ -216,12 +216,13 @@ def _evaluate_run(round: Round, source: Source | None) -> Asked:
     assert round.candidate is not None and round.dataset is not None
     by_oracle = round.judge == Round.Judge.ORACLE
     held_out = dataset_folder(round.dataset) / "held_out.parquet"
+    ranked = round.settings["evaluation"].get("pair_accuracy", True) and round.dataset.held_out_rankings
     spec: dict[str, Any] = {
         "model": model_of(round.candidate),
         "endpoint": None,
         "data": {
             "prompts": str(round_prompts.held_out_file(round)),
-            "rankings": str(held_out) if round.dataset.held_out_rankings else None,
+            "rankings": str(held_out) if ranked else None,
         },
         "method": {
             "old": model_of(round.start_from),

@@ -57,7 +57,11 @@ def refuse(form: forms.BaseForm, refusal: Refusal) -> None:
 
 def _field_at(form: forms.BaseForm, path: str) -> str | None:
     """Return the form's field for ``settings.training.parameters.rank`` or ``settings.few_shot[0].prompt``: the
-    innermost part of it that the form has. None where it has none."""
+    one that the form's ``fields_of_settings`` gives it, else the innermost part of it that the form has. None where it
+    has none."""
+    own: str | None = getattr(form, "fields_of_settings", {}).get(path)
+    if own is not None:
+        return own
     parts = [part.partition("[")[0] for part in path.split(".")]
     return next((part for part in reversed(parts) if part in form.fields), None)
 

@@ -317,6 +317,13 @@ class RoundForm(forms.Form):
             field.errors for group in self.advanced for field in group.fields
         )
 
+    @property
+    def fields_of_settings(self) -> dict[str, str]:
+        """Fields that go by another name than their setting, by where the recipe has it: `frontend.forms.refuse`."""
+        if LEARNS_FROM_RANKINGS.get(self.cleaned_data.get("recipe", "")) != "reward":
+            return {}
+        return {f"settings.training.{setting}": field for field, setting in POLICY.items()}
+
     def clean(self) -> dict[str, Any]:
         """What the recipe does not take may hold anything."""
         for name in self._foreign(self.cleaned_data.get("recipe", "")):

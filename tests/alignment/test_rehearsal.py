@@ -24,7 +24,8 @@ from alignment.management.commands import rehearse as command
 from alignment.models import Round
 from alignment.rehearsal_report import LiveProgress, as_json, as_table, verdict
 from alignment.rehearsal_workers import Working
-from alignment.rehearsing import Moment, Rehearsal, RehearsalFailed, RoundFigures
+from alignment.recipes import RECIPES, check_recipe
+from alignment.rehearsing import Moment, Rehearsal, RehearsalFailed, RoundFigures, default_settings
 from alignment.rehearsing import rehearse as rehearse_here
 from config import environment
 from config.launching.checks import claim_home, read_record, write_record
@@ -122,16 +123,6 @@ def test_one_command_carries_a_round_from_prompts_to_a_verdict(
     assert not left_of(tmp_path / "home")
 
 
-def test_instruction_tuning_is_rehearsed_likewise(rehearse: Any, tiny_model: Path) -> None:
-    process = rehearse("--recipe", "sft", "--model", str(tiny_model), "--oracle", ORACLE, *SMALL)
-    said, _ = process.communicate()
-    assert process.returncode == 0, said
-    last = json.loads(said.splitlines()[-1])
-    assert last["rehearsal"]["recipe"] == "sft" and "pairs" not in last["rehearsal"]["settings"]["training"]
-    (round,) = last["rounds"]
-    assert round["rankings"] == 20 and round["loss_last"] > 0 and 0 <= round["win_rate"] <= 1
-
-
 def test_a_policy_is_rehearsed_with_best_of_n_and_dpo_on_the_same_rankings_beside_it(
     rehearse: Any, tiny_model: Path
 ) -> None:
@@ -166,22 +157,59 @@ def test_ctrl_c_stops_everything_and_cancels_the_round(
     assert not left_of(tmp_path / "home")
 
 
+@pytest.fixture
+def no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command in this process, its rounds' runs taken by nobody."""
+
+    @contextmanager
+    def workers(oracle: str) -> Iterator[Working]:
+        yield Working("of its own", lambda: None)
+
+    monkeypatch.setattr(command, "workers", workers)
+    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
+
+
+def test_what_cannot_be_rehearsed_is_said_in_a_sentence(rehearse: Any) -> None:
+    process = rehearse("--oracle", "no.such:thing")
+    said, _ = process.communicate()
+    assert process.returncode == 1 and "cannot be imported" in said and "Traceback" not in said
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--oracle", "no.such:thing"], "cannot be imported"),
         (["--model", "/no/such/folder"], "holds no config.json"),
         (["--responses", "12"], "from 2 to 9"),
         (["--recipe-settings", '{"training": {"beta": 0}}'], "settings.training.beta"),
         (["--tasks", "0"], "not a whole number from 1"),
+        (["--decoding", "[]"], "not a JSON object"),
     ],
 )
-def test_what_cannot_be_rehearsed_is_said_in_a_sentence(
-    rehearse: Any, arguments: list[str], sentence: str
-) -> None:
-    process = rehearse(*arguments)
-    said, _ = process.communicate()
-    assert process.returncode in (1, 2) and sentence in said and "Traceback" not in said
+@pytest.mark.usefixtures("no_workers")
+def test_so_is_every_argument_that_cannot_be(arguments: list[str], sentence: str) -> None:
+    with pytest.raises(CommandError, match=sentence):
+        call_command("rehearse", *arguments, verbosity=2)
+    assert not Round.objects.exists()
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.usefixtures("no_workers")
+def test_every_recipe_can_be_rehearsed(recipe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def carry_out(round: Round, *rest: Any) -> None:
+        raise RehearsalFailed("far enough")
+
+    monkeypatch.setattr(rehearsing, "_carry_out", carry_out)
+    with pytest.raises(CommandError, match="far enough"):
+        call_command("rehearse", "--recipe", recipe, verbosity=2)
+    round = Round.objects.get()
+    assert (round.recipe, round.queue, round.oracle) == (
+        recipe,
+        "of its own",
+        "training.engine.oracles:vader",
+    )
+    assert round.settings == check_recipe(recipe, default_settings(recipe))
 
 
 @pytest.mark.django_db
@@ -204,6 +232,7 @@ def test_a_round_that_fails_is_told_with_its_reason_and_what_it_came_to(
 
 
 @pytest.mark.django_db
+@pytest.mark.usefixtures("no_workers")
 def test_earlier_rounds_are_printed_when_a_later_one_fails(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -213,13 +242,7 @@ def test_earlier_rounds_are_printed_when_a_later_one_fails(
         yield figures(round=2, state="failed", reason="Round 2 failed in training: no memory", win_rate=None)
         raise RehearsalFailed("Round 2 failed in training: no memory")
 
-    @contextmanager
-    def workers(oracle: str) -> Iterator[Working]:
-        yield Working("of its own", lambda: None)
-
     monkeypatch.setattr(command, "rehearse", rehearse)
-    monkeypatch.setattr(command, "workers", workers)
-    monkeypatch.setattr(command.signal, "signal", lambda *_: None)
     with pytest.raises(CommandError, match="no memory"):
         call_command("rehearse", "--rounds", "3", verbosity=2)
     said = capsys.readouterr().out

@@ -185,6 +185,16 @@ def test_the_candidate_is_an_adapter_on_what_the_round_started_from(
     assert run.spec["method"]["oracle"] is None and run.spec["method"]["responses"] == 1
 
 
+@pytest.mark.parametrize("measured", [True, False])
+def test_preferences_of_held_out_rankings_are_measured_unless_the_settings_say_not(
+    start: Any, measured: bool
+) -> None:
+    round = bring_to(start(settings={"evaluation": {"pair_accuracy": measured}}), State.EVALUATING)
+    assert round.dataset.held_out_rankings
+    (run,) = waiting(round)
+    assert (run.spec["data"]["rankings"] is not None) == measured
+
+
 def test_an_oracles_scorecard_is_kept_and_a_manager_decides(start: Any, manager: User) -> None:
     round = bring_to(start(judge="oracle", oracle=VADER), State.EVALUATING)
     (run,) = waiting(round)

@@ -245,6 +245,13 @@ def test_a_wrong_form_says_why_and_starts_nothing(
     [
         ({"learning_rate": 0}, "learning_rate", "“Learning rate” must be above 0"),
         ({"epochs": 0}, "epochs", "“Epochs” must be above 0"),
+        (POLICY_FIELDS | {"learning_rate": 0}, "learning_rate", "“Learning rate” must be above 0"),
+        (POLICY_FIELDS | {"policy_rate": 0}, "policy_rate", "“The policy's learning rate” must be above 0"),
+        (
+            POLICY_FIELDS | {"samples": 3},
+            "rollout",
+            "“Responses a rollout” 8 must be a multiple of “Responses a prompt” 3",
+        ),
         (
             {"objective": "plackett_luce", "pairs": "adjacent"},
             "objective",
