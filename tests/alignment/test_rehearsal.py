@@ -22,9 +22,9 @@ from django.core.management.base import CommandError, OutputWrapper
 from alignment import rehearsal_workers, rehearsing
 from alignment.management.commands import rehearse as command
 from alignment.models import Round
+from alignment.recipes import RECIPES, check_recipe
 from alignment.rehearsal_report import LiveProgress, as_json, as_table, verdict
 from alignment.rehearsal_workers import Working
-from alignment.recipes import RECIPES, check_recipe
 from alignment.rehearsing import Moment, Rehearsal, RehearsalFailed, RoundFigures, default_settings
 from alignment.rehearsing import rehearse as rehearse_here
 from config import environment
