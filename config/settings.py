@@ -273,6 +273,7 @@ SPECTACULAR_SETTINGS = {
         "BatchState": "annotation.models.Batch.State",
         "AssignmentState": "annotation.models.Assignment.State",
         "SourceKind": "annotation.models.Source.Kind",
+        **{f"{kind.title()}SourceKind": [kind] for kind in ("model", "endpoint", "import", "person")},
         "RunKind": "training.models.Run.Kind",
         "RunState": "training.models.Run.State",
         "RoundState": "alignment.models.Round.State",
