@@ -108,10 +108,13 @@ def next_assignment(*, annotator: User, project: Project) -> Assignment | None:
     own = Assignment.objects.filter(
         annotator=annotator, batch__project=project, state=Assignment.State.LEASED
     ).order_by("pk")
-    held = own.filter(leased_until__gt=timezone.now()).exclude(batch__state=Batch.State.CLOSED).first()
-    if held is not None:
-        return held
-    release(own)
+    leased = list(_as_shown(own))
+    now = timezone.now()
+    for place in leased:
+        if place.leased_until > now and place.task.batch.state != Batch.State.CLOSED:
+            return place
+    if leased:
+        release(own)
     if project.archived_at is not None:
         return None
     place = _lock_next(annotator, project)
@@ -203,8 +206,13 @@ def _lock_next(annotator: User, project: Project) -> Assignment | None:
             cursor.execute(query, {"project": project.pk, "annotator": annotator.pk})
             row = cursor.fetchone()
         if row is not None:
-            return Assignment.objects.select_related("task").get(pk=row[0])
+            return _as_shown(Assignment.objects.all()).get(pk=row[0])
     return None
+
+
+def _as_shown(places: QuerySet[Assignment]) -> QuerySet[Assignment]:
+    """The places with all that an annotator is shown beside the responses, in one statement."""
+    return places.select_related("task__prompt", "task__batch__project")
 
 
 def _lease(place: Assignment, annotator: User, project: Project) -> Assignment:

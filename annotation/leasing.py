@@ -29,6 +29,7 @@ def share_batch(assignment_id: int) -> Batch:
         row = cursor.fetchone()
     if row is None:
         raise _no_such_place()
+    # Only now: a statement that waited for the lock would give the project as it was before.
     return Batch.objects.select_related("project").get(pk=row[0])
 
 
@@ -45,7 +46,11 @@ def lock_place(assignment_id: int) -> Assignment:
         Refusal: there is no such place.
     """
     try:
-        return Assignment.objects.select_for_update(no_key=True).get(pk=assignment_id)
+        return (
+            Assignment.objects.select_for_update(no_key=True, of=("self",))
+            .select_related("task")
+            .get(pk=assignment_id)
+        )
     except Assignment.DoesNotExist:
         raise _no_such_place() from None
 

@@ -127,9 +127,9 @@ def _take(
                 rationale=_check_rationale(rationale),
                 seconds=_check_seconds(seconds),
             )
-            AspectRating.objects.bulk_create(
-                _ratings(ranking, {} if ratings is None else ratings, numbers, batch.project)
-            )
+            rated = _ratings(ranking, {} if ratings is None else ratings, numbers, batch.project)
+            if rated:
+                AspectRating.objects.bulk_create(rated)
             transaction.on_commit(lambda: _hint_completion(batch), robust=True)
             return ranking
     except IntegrityError as error:
@@ -231,11 +231,13 @@ def _ratings(ranking: Ranking, ratings: Ratings, numbers: set[int], project: Pro
     def wrong(sentence: str) -> Refusal:
         return Refusal("invalid", sentence, field="ratings")
 
+    if not isinstance(ratings, Mapping):
+        raise wrong("Ratings must be an object: by aspect, then by response number.")
+    if not ratings:
+        return []
     aspects = {aspect.name: aspect for aspect in project.aspects.all()}
     by_text = {str(number): number for number in numbers}  # JSON's keys are text
     rows = []
-    if not isinstance(ratings, Mapping):
-        raise wrong("Ratings must be an object: by aspect, then by response number.")
     for name, by_response in ratings.items():
         aspect = aspects.get(name)
         if aspect is None:

@@ -95,26 +95,6 @@ def test_what_two_processes_refuse_is_refused_once(tiny_model: Path, tmp_path: P
     assert run.token == 1
 
 
-@pytest.mark.parametrize(("parameters", "artifact"), [("lora", "adapter"), ("full", "weights")])
-def test_a_reward_model_is_never_sampled(
-    tiny_model: Path, tmp_path: Path, parameters: str, artifact: str
-) -> None:
-    spec = training_spec(tiny_model, tmp_path, parameters={"kind": parameters})
-    judge = create_run(kind="reward", spec=spec, queue="nobody-listens")
-    supervise(judge.pk)
-    judge.refresh_from_db()
-    assert (judge.state, judge.reason) == ("succeeded", "")
-
-    prompts = tmp_path / "prompts.jsonl"
-    prompts.write_text(json.dumps({"id": "1", "prompt": [{"role": "user", "content": "Hi"}], "context": []}))
-    model = {"base": str(tiny_model), "adapters": [str(artifact_path(judge, artifact))]}
-    sampled = {"seed": 7, "model": model, "data": {"prompts": str(prompts)}}
-    run = create_run(kind="sample", spec=sampled, queue="nobody-listens")
-    supervise(run.pk)
-    run.refresh_from_db()
-    assert run.state == "failed" and "gives responses numbers" in run.reason
-
-
 def training_spec(model: Path, folder: Path, **method: Any) -> dict[str, Any]:
     """A spec that trains a model on eight rankings."""
     rankings = [

@@ -46,10 +46,10 @@ PROBE_OPERATIONS = {"cpu": 2**31, "cuda": 2**37}
 PROBES = 7
 GENERAL_TEXT = PassSize(rows=5, width=WINDOW, scored=5 * WINDOW, plain=True)
 """Of the text that retention is measured on, about."""
-MOST_KEPT_FOR_LATER, KEPT_FOR_LATER = 0.85, 0.4
-"""Freed memory that the C library keeps, as a share of what a pass holds at once. It grows with the passes' length and
-number: SmolLM2-135M with adapters, passes of 130 to 1,100 tokens, 2 to 30 of them, left 0 to 0.85. The second is what
-comes closest to all of them."""
+KEPT_FOR_LATER = 0.85
+"""The most freed memory that the C library keeps, as a share of what a pass holds at once. How much it is depends on
+where blocks happen to lie: SmolLM2-135M with adapters, passes of 130 to 1,100 tokens, 2 to 30 of them, left 0 to 0.85,
+and the same run from 0 to 0.3."""
 FAMILIAR_EXAMPLES = 64
 """Most examples of the training split that are measured beside held-out ones, for the gap between them; no more than
 there are held-out ones either."""
@@ -81,19 +81,10 @@ class Estimate:
         return self.needed <= self.free
 
     @property
-    def likely_growth(self) -> int:
-        """Bytes that the process comes to on a CPU where freed memory is kept for later, see
-        `training.engine.memory.give_freed_memory_back`."""
-        return self.needed + round(KEPT_FOR_LATER * self._held)
-
-    @property
     def most_growth(self) -> int:
-        """Bytes that it comes to at most."""
-        return self.needed + round(MOST_KEPT_FOR_LATER * self._held)
-
-    @property
-    def _held(self) -> int:
-        return self.terms[KEPT] + self.terms[SCORING]
+        """Bytes that the process comes to at most on a CPU, where freed memory is kept for later, see
+        `training.engine.memory.give_freed_memory_back`."""
+        return self.needed + round(KEPT_FOR_LATER * (self.terms[KEPT] + self.terms[SCORING]))
 
     @property
     def total_seconds(self) -> float:

@@ -97,12 +97,8 @@ class Preflight:
         if free is None:
             free = min(self._of_all(free_memory(arguments.device)))
         self.estimate = self._estimator.estimate(self._estimator.setup, free)
-        self._expected = self.estimate.needed
-        if arguments.device.type == "cpu":
-            if self.estimate.most_growth > SHARE_FOR_COMFORT * free:
-                give_freed_memory_back()
-            else:
-                self._expected = self.estimate.likely_growth
+        if arguments.device.type == "cpu" and self.estimate.most_growth > SHARE_FOR_COMFORT * free:
+            give_freed_memory_back()
         self._tried: dict[str, float] | None = None
         self._started = time.perf_counter()
         events.log(sentence(self.estimate))
@@ -189,11 +185,11 @@ class Preflight:
         if self._arguments.process_index:
             return
         content = {
-            "estimated": as_record(self.estimate) | {"grows_to_bytes": self._expected},
+            "estimated": as_record(self.estimate),
             "dry_run": self._tried,
             "measured": measured,
             "relative_error": {
-                "bytes": _error(self._expected, measured["bytes"]),
+                "bytes": _error(self.estimate.needed, measured["bytes"]),
                 "seconds": _error(self.estimate.total_seconds, measured["seconds"]),
                 "dry_run_seconds": _error((self._tried or {}).get("run_seconds"), measured["seconds"]),
             },

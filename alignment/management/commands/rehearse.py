@@ -29,6 +29,8 @@ from alignment.rehearsing import (
 )
 from annotation.refusals import Refusal
 from config.launching.checks import CannotStart
+from training.engine.oracles import load_oracle
+from training.engine.refusal import Refused
 
 
 class Command(BaseCommand):
@@ -113,6 +115,7 @@ class Command(BaseCommand):
                 )
             },
         )
+        _check(rehearsal)
         # SIGINT as well: a shell's background job starts with it ignored.
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _interrupt)
@@ -147,6 +150,20 @@ class Command(BaseCommand):
             if rounds:
                 self.stdout.write("\n" + as_table(rounds) + "\n")
                 self.stdout.write(as_json(rehearsal, rounds))
+
+
+def _check(rehearsal: Rehearsal) -> None:
+    """Refuse what can be known to fail before anything is started."""
+    try:
+        load_oracle(rehearsal.oracle)
+    except Refused as refused:
+        raise CommandError(str(refused)) from refused
+    folder = Path(rehearsal.model).expanduser()
+    if folder.is_absolute() and not (folder / "config.json").is_file():
+        raise CommandError(
+            f"--model {rehearsal.model}: the folder holds no config.json, so there is no model in it. Give a model's "
+            "folder, package:NAME or a Hub name."
+        )
 
 
 def _opening(rehearsal: Rehearsal) -> str:

@@ -123,30 +123,6 @@ def prompts_file(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def start_engine(tmp_path: Path) -> Iterator[Callable[[dict[str, Any]], subprocess.Popen[bytes]]]:
-    """Start ``python -m training.engine`` on a spec; what still runs at the end of the test is killed."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(spec: dict[str, Any]) -> subprocess.Popen[bytes]:
-        path = tmp_path / f"spec-{len(started)}.json"
-        path.write_text(json.dumps(spec), encoding="utf-8")
-        process = subprocess.Popen(
-            [sys.executable, "-m", "training.engine", str(path)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            cwd=Path(__file__).parents[3],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-
-
-@pytest.fixture
 def run_engine(tmp_path: Path) -> Callable[[dict[str, Any]], tuple[int, str]]:
     """Run ``python -m training.engine`` on a spec to its end; return its exit code and its log."""
 

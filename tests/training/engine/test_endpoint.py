@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import re
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 
 from tests.training.engine.conftest import read_lines
+from tests.training.engine.warm_engine import WarmRun
 from training.engine import endpoint
 from training.engine.refusal import Refused
 
@@ -283,7 +285,7 @@ def test_an_empty_and_a_cut_reply_are_kept_as_they_are(
 
 
 def test_sigterm_stops_a_run_that_waits_for_a_slow_endpoint(
-    server: Server, prompts_file: Path, tmp_path: Path, start_engine: Callable[..., subprocess.Popen[bytes]]
+    server: Server, prompts_file: Path, tmp_path: Path, start_warm: Callable[..., WarmRun]
 ) -> None:
     asked, release = threading.Event(), threading.Event()
 
@@ -293,12 +295,12 @@ def test_sigterm_stops_a_run_that_waits_for_a_slow_endpoint(
         return answer(body)
 
     server.behave = slow
-    process = start_engine(endpoint_spec(server, prompts_file, tmp_path / "run"))
+    process = start_warm(endpoint_spec(server, prompts_file, tmp_path / "run"))
     assert asked.wait(60)
 
-    process.send_signal(signal.SIGTERM)
+    os.kill(process.pid, signal.SIGTERM)
 
-    assert process.wait() == 75
+    assert process.wait()[0] == 75
     release.set()
 
 

@@ -437,14 +437,14 @@ def test_asking_after_a_run_that_does_not_train_is_refused(
 @pytest.mark.real_model
 @pytest.mark.parametrize(("kind", "words"), [("lora", 60), ("full", 30)])
 def test_a_real_models_estimate_is_near_what_it_takes(
-    kind: str, words: int, spec: dict[str, Any], real_model: str, run_engine: Run
+    kind: str, words: int, spec: dict[str, Any], real_model: str, run_warm: Run
 ) -> None:
     """Memory within a factor of 1.5; how near time comes depends on what else the machine does, and is recorded."""
     write_rankings(Path(spec["data"]["train"]), rankings(2, words=words))
     spec["model"] = {"base": real_model}
     spec["method"] |= {"batch_size": 2, "learning_rate": 1e-6, "parameters": {"kind": kind}}
 
-    code, log = run_engine(spec)
+    code, log = run_warm(spec)
 
     assert code == 0, log
     error = recorded(spec)["relative_error"]

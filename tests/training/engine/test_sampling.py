@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +23,7 @@ from transformers import (
 
 from tests.training.engine.conftest import read_lines
 from tests.training.engine.families import build
+from tests.training.engine.warm_engine import WarmRun
 from training.engine import sampling
 from training.engine.drawing import Request, can_repeat_cache, draw
 from training.engine.events import Events
@@ -33,7 +34,7 @@ from training.engine.nucleus import choose_tokens
 from training.engine.sampling import run
 from training.engine.spec import Spec
 
-Start = Callable[[dict[str, Any]], "subprocess.Popen[bytes]"]
+Start = Callable[[dict[str, Any]], WarmRun]
 Run = Callable[[dict[str, Any]], int]
 
 
@@ -123,14 +124,14 @@ def test_a_batch_on_a_cpu_is_no_larger_than_a_kill_may_cost(
 
 @pytest.mark.parametrize("batches", [1, 3])
 def test_a_run_killed_between_batches_ends_where_the_unbroken_run_ends(
-    tiny_model: Path, prompts_file: Path, tmp_path: Path, run_here: Run, start_engine: Start, batches: int
+    tiny_model: Path, prompts_file: Path, tmp_path: Path, run_here: Run, start_warm: Start, batches: int
 ) -> None:
     run_here(sample_spec(tiny_model, prompts_file, tmp_path / "unbroken"))
 
     broken = sample_spec(tiny_model, prompts_file, tmp_path / "broken")
-    process = start_engine(broken)
+    process = start_warm(broken)
     wait_for_progress(tmp_path / "broken", batches * 6)
-    process.kill()
+    os.kill(process.pid, signal.SIGKILL)
     process.wait()
     code = run_here(broken)
 
@@ -171,34 +172,34 @@ def test_partial_output_of_other_settings_is_not_resumed(
 
 
 def test_sigterm_stops_within_a_batch_with_a_code_that_says_resumable(
-    tiny_model: Path, prompts_file: Path, tmp_path: Path, start_engine: Start
+    tiny_model: Path, prompts_file: Path, tmp_path: Path, start_warm: Start
 ) -> None:
     output = tmp_path / "run"
-    process = start_engine(sample_spec(tiny_model, prompts_file, output, max_tokens=400, batch_size=3))
+    process = start_warm(sample_spec(tiny_model, prompts_file, output, max_tokens=400, batch_size=3))
     wait_for_progress(output, 0)
 
-    process.send_signal(signal.SIGTERM)
+    os.kill(process.pid, signal.SIGTERM)
 
-    assert process.wait() == 75
+    assert process.wait()[0] == 75
     assert not (output / "responses.jsonl").exists()
     assert read_lines(output / "events.jsonl")[-1]["state"] == "stopped"
 
 
 @pytest.mark.parametrize("change", [{"token": 4}, {"until": 1.0}])
 def test_a_lost_lease_stops_the_run(
-    tiny_model: Path, prompts_file: Path, tmp_path: Path, start_engine: Start, change: dict[str, float]
+    tiny_model: Path, prompts_file: Path, tmp_path: Path, start_warm: Start, change: dict[str, float]
 ) -> None:
     lease = {"token": 3, "until": time.time() + 600}
     (tmp_path / "lease.json").write_text(json.dumps(lease))
     spec = sample_spec(
         tiny_model, prompts_file, tmp_path / "run", responses=64, max_tokens=400, batch_size=64
     )
-    process = start_engine({**spec, "lease": str(tmp_path / "lease.json")})
+    process = start_warm({**spec, "lease": str(tmp_path / "lease.json")})
     wait_for_progress(tmp_path / "run", 0)
 
     (tmp_path / "lease.json").write_text(json.dumps({**lease, **change}))
 
-    assert process.wait() == 75
+    assert process.wait()[0] == 75
     assert (
         "ease"
         in [e for e in read_lines(tmp_path / "run" / "events.jsonl") if e["event"] == "log"][-1]["text"]
@@ -206,19 +207,21 @@ def test_a_lost_lease_stops_the_run(
 
 
 def test_a_second_process_waits_until_the_first_has_left_the_folder(
-    tiny_model: Path, prompts_file: Path, tmp_path: Path, start_engine: Start
+    tiny_model: Path, prompts_file: Path, tmp_path: Path, start_warm: Start
 ) -> None:
     spec = sample_spec(tiny_model, prompts_file, tmp_path / "run")
-    first = start_engine(spec)
+    first = start_warm(spec)
     wait_for_progress(tmp_path / "run", 0)
-    first.send_signal(signal.SIGSTOP)
+    os.kill(first.pid, signal.SIGSTOP)
 
-    second = start_engine(spec)
-    with pytest.raises(subprocess.TimeoutExpired):
-        second.wait(timeout=3)
-    first.kill()
+    second = start_warm(spec)
+    time.sleep(3)
+    assert second.poll() is None
+    assert read_lines(tmp_path / "run" / "events.jsonl")[-1]["event"] != "end"
+    os.kill(first.pid, signal.SIGKILL)
 
-    assert second.wait() == 0
+    code, log = second.wait()
+    assert code == 0, log
 
 
 @pytest.mark.parametrize(
@@ -238,6 +241,22 @@ def test_a_model_that_is_not_there_is_refused_with_a_sentence(
     assert code == 2
     assert words in next(event["sentence"] for event in events if event["event"] == "error")
     assert not (tmp_path / "run" / "responses.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("base", "reward"), [("tiny_model", "tiny_reward"), ("wider_tiny_model", "whole_reward")]
+)
+def test_a_reward_model_is_never_sampled(
+    base: str, reward: str, prompts_file: Path, tmp_path: Path, run_here: Run, request: pytest.FixtureRequest
+) -> None:
+    spec = sample_spec(request.getfixturevalue(base), prompts_file, tmp_path / "run")
+    spec["model"]["adapters"] = [str(request.getfixturevalue(reward))]
+
+    assert run_here(spec) == 2
+
+    events = read_lines(tmp_path / "run" / "events.jsonl")
+    (sentence,) = [event["sentence"] for event in events if event["event"] == "error"]
+    assert "gives responses numbers" in sentence
 
 
 def test_prompts_longer_than_the_model_takes_are_left_out_by_name_and_the_others_answered(

@@ -5,6 +5,7 @@ A start by ``python -m training.engine`` spends about ten seconds on imports; th
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -99,6 +100,9 @@ def serve() -> None:
     import training.engine.reward
     import training.engine.sft  # noqa: F401
 
+    # A run collects garbage twice; it need not look through all that was imported each time.
+    gc.collect()
+    gc.freeze()
     codes: dict[int, int] = {}
     running: set[int] = set()
     for line in sys.stdin:
