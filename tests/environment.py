@@ -7,6 +7,7 @@ only the converted models are shared. Tests that need a broker run in one of the
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -61,6 +62,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         group for item, group in groups.items() if group == "broker" or item.get_closest_marker("real_model")
     }
     items.sort(key=lambda item: groups[item] not in long)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported up to now lives to the end: no search for garbage need look at it again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +11,17 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.training.engine.warm_engine import WarmEngine
 from training.engine import models
 from training.engine.methods import ModelSpec
-from training.engine.models import choose_dtype, closing_token, encode_prompt, end_tokens, load_model
+from training.engine.models import (
+    choose_dtype,
+    closing_token,
+    encode_prompt,
+    end_tokens,
+    load_model,
+    locate_base,
+)
 from training.engine.refusal import Refused, Unavailable
 
 IDS = torch.tensor([[5, 9, 3, 7, 40, 41]])
@@ -142,18 +148,30 @@ def test_a_cpu_trains_and_scores_in_float32_and_samples_as_asked(monkeypatch: py
 
 @pytest.mark.real_model
 def test_processes_that_convert_the_packaged_model_together_make_one_good_copy(
-    real_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    real_model: str,
+    tmp_path: Path,
+    prompts_file: Path,
+    warm_engine: WarmEngine,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("RANKLOOP_HOME", str(tmp_path))
-    program = f"from training.engine.models import locate_base; print(locate_base({real_model!r}))"
-    running = [
-        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
-    folders = {process.communicate()[0].strip().split("\n")[-1] for process in running}
+    home = tmp_path / "home"
+    running = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        spec = {
+            "kind": "sample",
+            "run": name,
+            "output": str(tmp_path / name / "run"),
+            "model": {"base": real_model},
+            "data": {"prompts": str(prompts_file)},
+            "method": {"responses": 1, "max_tokens": 1},
+        }
+        running.append(warm_engine.start(spec, tmp_path / name, variables={"RANKLOOP_HOME": str(home)}))
+    for code, log in [process.wait() for process in running]:
+        assert code == 0, log
 
-    assert len(folders) == 1
+    monkeypatch.setenv("RANKLOOP_HOME", str(home))
     _, tokenizer = load_model(ModelSpec(base=real_model), "scoring")
     assert tokenizer.chat_template
-    assert [path.name for path in (tmp_path / "models").iterdir() if path.is_dir()] == [
-        Path(folders.pop()).name
-    ]
+    (folder,) = [path for path in (home / "models").iterdir() if path.is_dir()]
+    assert locate_base(real_model) == str(folder)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ from safetensors.torch import load
 from tests.training.engine.ppo_runs import ppo_spec
 from tests.training.engine.runs import Run, events_of, figures_of, models_of, training_spec, weights_of
 from tests.training.engine.two_processes import SHARDED
+from tests.training.engine.warm_engine import WarmEngine
 
 KINDS = ("dpo", "reward", "sft")
 Spec = dict[str, Any]
@@ -36,7 +34,9 @@ def ppo_spec_of(folder: Path, model: Path, reward: Path) -> Spec:
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_reward: Path) -> Path:
+def together(
+    warm_engine: WarmEngine, tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_reward: Path
+) -> Path:
     """The folder in which two processes carried out a run of each kind."""
     folder = tmp_path_factory.mktemp("together")
     (folder / "ppo").mkdir()
@@ -45,16 +45,9 @@ def together(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, tiny_re
     for kind in KINDS:
         spec = {**spec_of(kind, folder / kind, tiny_model), "processes": 2}
         (folder / f"{kind}.spec").write_text(json.dumps(spec), encoding="utf-8")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    done = subprocess.run(
-        [*command, "-m", "tests.training.engine.two_processes", str(folder)],
-        env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": "1"},
-        cwd=Path(__file__).parents[3],
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    running = warm_engine.start_together(2, "tests.training.engine.two_processes:main", folder)
+    for code, log in [process.wait() for process in running]:
+        assert code == 0, log
     assert json.loads((folder / "codes.json").read_text()) == dict.fromkeys([*KINDS, "ppo"], 0)
     return folder
 

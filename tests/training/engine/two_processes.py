@@ -1,10 +1,9 @@
-"""What each process of ``torchrun --nproc_per_node 2 -m tests.training.engine.two_processes FOLDER`` does: the runs of
-all specs in a folder, one after another, and a packed forward pass of a model that is divided among the processes."""
+"""What each of two processes does: the runs of all specs in a folder, one after another, and a packed forward pass of a
+model that is divided among the processes."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ import torch.distributed as dist
 SHARDED = ("llama", "llama, tied", "gemma3", "gpt2")
 
 
-def main(folder: Path) -> None:
-    """Carry out the runs, and write ``codes.json`` and ``sharded.json``."""
+def main(folder: Path) -> int:
+    """Carry out the runs, and write ``codes.json`` and ``sharded.json``; return the exit code."""
     from training.engine.__main__ import leave_group
     from training.engine.__main__ import main as run_engine
 
@@ -26,6 +25,7 @@ def main(folder: Path) -> None:
         (folder / "codes.json").write_text(json.dumps(codes))
         (folder / "sharded.json").write_text(json.dumps(gaps))
     leave_group()
+    return 0
 
 
 def gaps_when_sharded(family: str) -> tuple[float, float]:
@@ -70,7 +70,3 @@ def weighted(scores_N: torch.Tensor) -> torch.Tensor:
 def layers(network: Any) -> list[torch.nn.Module]:
     is_list: Callable[[Any], bool] = lambda module: isinstance(module, torch.nn.ModuleList)  # noqa: E731
     return list(next(module for module in network.modules() if is_list(module)))
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]))

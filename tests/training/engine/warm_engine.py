@@ -6,11 +6,14 @@ A start by ``python -m training.engine`` spends about ten seconds on imports; th
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,18 +53,39 @@ class WarmEngine:
             text=True,
         )
 
-    def start(self, spec: dict[str, Any], folder: Path, kill: tuple[Any, ...] | None = None) -> WarmRun:
+    def start(
+        self,
+        spec: dict[str, Any],
+        folder: Path,
+        kill: tuple[Any, ...] | None = None,
+        variables: dict[str, str] | None = None,
+    ) -> WarmRun:
         """Start a run; spec and log are written to `folder`.
 
         Args:
+            variables: of the run's environment.
             kill: a place in the training loop (see `KILLING_PLACES`), the global step at which the process gets a
                 signal there, and the signal, if it is another than SIGKILL.
         """
         log = folder / "engine.log"
         (folder / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
-        return WarmRun(
-            self.ask({"start": str(folder / "spec.json"), "log": str(log), "kill": kill}), log, self
-        )
+        order = {"start": str(folder / "spec.json"), "log": str(log), "kill": kill}
+        return WarmRun(self.ask({**order, "variables": variables or {}}), log, self)
+
+    def start_together(self, count: int, call: str, folder: Path) -> list[WarmRun]:
+        """Start as many processes as one group, as torchrun would, that each call ``module:function`` with `folder`."""
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            port = found.getsockname()[1]
+        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        group |= {"WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count)}
+        runs = []
+        for rank in range(count):
+            log = folder / f"process-{rank}.log"
+            order = {"call": call, "start": str(folder), "log": str(log), "kill": None}
+            variables = group | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            runs.append(WarmRun(self.ask({**order, "variables": variables}), log, self))
+        return runs
 
     def ask(self, order: dict[str, Any]) -> Any:
         """Send an order, return the answer."""
@@ -133,11 +157,22 @@ def become_engine(order: dict[str, Any]) -> None:
     log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    os.environ.update(order["variables"])
     if order["kill"] is not None:
         kill_itself(*order["kill"])
-    code = main([order["start"]])
-    sys.stdout.flush()
-    os._exit(code)
+    code = 1
+    try:
+        if "call" in order:
+            module, function = order["call"].split(":")
+            code = getattr(importlib.import_module(module), function)(Path(order["start"]))
+        else:
+            code = main([order["start"]])
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def kill_itself(place: str, step: int, number: int = signal.SIGKILL) -> None:
