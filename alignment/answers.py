@@ -32,53 +32,55 @@ class HeldOutAnswers:
         return {text.strip() for text in self.old} == {text.strip() for text in self.new}
 
 
-def answered_prompts(round: Round) -> list[int]:
-    """Return the prompts that the evaluation drew answers to, by primary key, in its order; empty until it is judged.
+class Answers:
+    """All that an evaluation drew, read once.
+
+    Args:
+        round: whose evaluation; before it is judged there are no answers.
 
     Raises:
         training.refusals.Refusal: the answers' file is no longer there.
     """
-    run = _evaluation(round)
-    return list(dict.fromkeys(draw["id"] for draw in read_draws(run))) if run else []
 
+    def __init__(self, round: Round) -> None:
+        self._round = round
+        run = _evaluation(round)
+        self._draws = list(read_draws(run)) if run else []
 
-def answers_to(round: Round, prompts: Sequence[int]) -> list[HeldOutAnswers]:
-    """Return both models' answers to some of `answered_prompts`, in the order asked for.
+    @property
+    def prompts(self) -> list[int]:
+        """What was answered, by primary key, in the evaluation's order."""
+        return list(dict.fromkeys(draw["id"] for draw in self._draws))
 
-    Raises:
-        training.refusals.Refusal: the answers' file is no longer there.
-    """
-    run = _evaluation(round)
-    if run is None or not prompts:
-        return []
-    said: dict[str, dict[int, list[str]]] = {"old": {}, "new": {}}
-    scores: dict[str, dict[int, list[float]]] = {"old": {}, "new": {}}
-    wanted = set(prompts)
-    for draw in read_draws(run):
-        if draw["id"] in wanted and draw["model"] in said:
-            said[draw["model"]].setdefault(draw["id"], []).append(draw["text"])
-            if "oracle" in draw:
-                scores[draw["model"]].setdefault(draw["id"], []).append(draw["oracle"])
-    rates = _rates(round, run, scores["new"], scores["old"])
-    found = Prompt.objects.in_bulk(prompts)
-    return [
-        HeldOutAnswers(found[pk], said["old"].get(pk, []), said["new"].get(pk, []), rates.get(pk))
-        for pk in prompts
-        if pk in found
-    ]
+    def to(self, prompts: Sequence[int]) -> list[HeldOutAnswers]:
+        """Return both models' answers to some of the prompts, in the order asked for."""
+        said: dict[str, dict[int, list[str]]] = {"old": {}, "new": {}}
+        scores: dict[str, dict[int, list[float]]] = {"old": {}, "new": {}}
+        wanted = set(prompts)
+        for draw in self._draws:
+            if draw["id"] in wanted and draw["model"] in said:
+                said[draw["model"]].setdefault(draw["id"], []).append(draw["text"])
+                if "oracle" in draw:
+                    scores[draw["model"]].setdefault(draw["id"], []).append(draw["oracle"])
+        rates = self._rates(scores["new"], scores["old"])
+        found = Prompt.objects.in_bulk(prompts)
+        return [
+            HeldOutAnswers(found[pk], said["old"].get(pk, []), said["new"].get(pk, []), rates.get(pk))
+            for pk in prompts
+            if pk in found
+        ]
 
-
-def _rates(
-    round: Round, run: Run, new: dict[int, list[float]], old: dict[int, list[float]]
-) -> Mapping[int, float]:
-    if round.judge == Round.Judge.PEOPLE:
-        batch = round.evaluation_batch
-        return judge(batch, texts_of(read_draws(run)), "new", "old").by_prompt if batch else {}
-    scored = sorted(new.keys() & old.keys())
-    if not scored:
-        return {}
-    rates = win_rate_by_prompt([new[pk] for pk in scored], [old[pk] for pk in scored])
-    return dict(zip(scored, map(float, rates), strict=True))
+    def _rates(self, new: dict[int, list[float]], old: dict[int, list[float]]) -> Mapping[int, float]:
+        if self._round.judge == Round.Judge.PEOPLE:
+            batch = self._round.evaluation_batch
+            return (
+                judge(batch, texts_of(self._draws), "new", "old").by_prompt if batch and self._draws else {}
+            )
+        scored = sorted(new.keys() & old.keys())
+        if not scored:
+            return {}
+        rates = win_rate_by_prompt([new[pk] for pk in scored], [old[pk] for pk in scored])
+        return dict(zip(scored, map(float, rates), strict=True))
 
 
 def _evaluation(round: Round) -> Run | None:

@@ -110,9 +110,10 @@ def next_assignment(*, annotator: User, project: Project) -> Assignment | None:
     ).order_by("pk")
     leased = list(_as_shown(own))
     now = timezone.now()
-    for place in leased:
-        if place.leased_until > now and place.task.batch.state != Batch.State.CLOSED:
-            return place
+    for held in leased:
+        in_time = held.leased_until is not None and held.leased_until > now
+        if in_time and held.task.batch.state != Batch.State.CLOSED:
+            return held
     if leased:
         release(own)
     if project.archived_at is not None:

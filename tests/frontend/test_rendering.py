@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from frontend.rendering import TAGS, render
+from frontend.rendering import TAGS, beginning, render
 
 PAYLOADS = [
     "<script>alert(1)</script>",
@@ -104,3 +104,17 @@ def test_code_too_long_to_colour_is_still_shown_whole() -> None:
     code = "x = 1\n" * 10_000
 
     assert render(f"```python\n{code}```").count("x = 1") == 10_000
+
+
+@pytest.mark.parametrize(
+    ("markdown", "words"),
+    [
+        ("**Bold** and `code`,\n\n- a list", "Bold and code, a list"),
+        ("## A title\nText 1 < 2 & 3", "A title Text 1 < 2 & 3"),
+        ("<script>alert(1)</script>", "<script>alert(1)</script>"),
+        ("word " * 500, "word word word word word word word word w…"),
+        ("", ""),
+    ],
+)
+def test_a_beginning_is_what_is_read_on_one_line(markdown: str, words: str) -> None:
+    assert beginning(markdown, 40) == words
