@@ -38,9 +38,10 @@ _NOT_YET_THEIRS = """
 # Places are handed out by task, oldest first. So an annotator has had every task up to their last one of a batch, and
 # a place there that was never leased is not for them: the search starts behind it (index assignment_progress, then
 # assignment_fresh) and its cost does not grow with the batch. Places given back are few and come first (index
-# assignment_given_back). OFFSET 0 keeps the planner from reordering batches or evaluating a locking subquery twice;
-# the comparison of (batch, task) keeps it on the index that begins with both. A batch's row is shared before a place of
-# it is taken: a batch that is being closed is waited for, and then passed over.
+# assignment_given_back). Of a task, the last place goes first, because no other index has that order: statistics that
+# are long out of date cannot make another one look as good. OFFSET 0 keeps the planner from reordering batches or
+# evaluating a locking subquery twice; the comparison of (batch, task) keeps it on the index that begins with both. A
+# batch's row is shared before a place of it is taken: a batch that is being closed is waited for, and then passed over.
 _OPEN_BATCHES = """
     SELECT id FROM annotation_batch
     WHERE project_id = %(project)s AND state = 'open'
@@ -54,15 +55,16 @@ CROSS JOIN LATERAL (
         (SELECT place.id FROM annotation_assignment place
          WHERE place.batch_id = batch.id AND place.state = 'open' AND place.leased_at IS NOT NULL
                AND {_NOT_YET_THEIRS}
-         ORDER BY place.task_id, place.place LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED),
+         ORDER BY place.task_id, place.place DESC LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED),
         (SELECT place.id FROM annotation_assignment place
          WHERE place.batch_id = batch.id AND place.state = 'open' AND place.leased_at IS NULL
                AND (place.batch_id, place.task_id) > (
                    batch.id,
-                   COALESCE((SELECT max(last.task_id) FROM annotation_assignment last
-                             WHERE last.annotator_id = %(annotator)s AND last.batch_id = batch.id), 0))
+                   COALESCE((SELECT last.task_id FROM annotation_assignment last
+                             WHERE last.annotator_id = %(annotator)s AND last.batch_id = batch.id
+                             ORDER BY last.task_id DESC, last.place LIMIT 1), 0))
                AND {_NOT_YET_THEIRS}
-         ORDER BY place.task_id, place.place LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+         ORDER BY place.task_id, place.place DESC LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
     ) AS id OFFSET 0
 ) found
 WHERE found.id IS NOT NULL
@@ -81,11 +83,11 @@ CROSS JOIN LATERAL (
                           WHERE own.task_id = place.task_id AND own.annotator_id = %(annotator)s)
           AND NOT EXISTS (SELECT FROM annotation_skip passed
                           WHERE passed.task_id = place.task_id AND passed.annotator_id = %(annotator)s)
-    ORDER BY place.task_id, place.place LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY place.task_id, place.place DESC LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 ) found
 LIMIT 1
 """  # noqa: S608 - no input is spliced in
-WAYS_AROUND_INDEXES = ("enable_seqscan", "enable_bitmapscan", "enable_sort")
+WAYS_AROUND_INDEXES = ("enable_seqscan", "enable_bitmapscan", "enable_sort", "enable_incremental_sort")
 # What the planner may not do seems so dear to it that a server with LLVM compiles the query first: 0.3 s for
 # a millisecond's work.
 OFF_WHILE_SEARCHING = (*WAYS_AROUND_INDEXES, "jit")

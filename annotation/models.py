@@ -369,16 +369,16 @@ class Assignment(models.Model):
             # These three serve assigning.NEXT_PLACE: places given back, places never leased, and how far in the
             # batch an annotator has come.
             models.Index(
-                fields=["batch", "task", "place"],
+                fields=["batch", "task", "-place"],
                 condition=Q(state="open", leased_at__isnull=False),
                 name="assignment_given_back",
             ),
             models.Index(
-                fields=["batch", "task", "place"],
+                fields=["batch", "task", "-place"],
                 condition=Q(state="open", leased_at__isnull=True),
                 name="assignment_fresh",
             ),
-            models.Index(fields=["annotator", "batch", "task"], name="assignment_progress"),
+            models.Index(fields=["annotator", "batch", "task", "-place"], name="assignment_progress"),
             # Serves the search for expired leases.
             models.Index(fields=["leased_until"], condition=Q(state="leased"), name="assignment_leased"),
             models.Index(fields=["annotator", "state"], name="assignment_of_annotator"),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from annotation.assigning import (
     NEXT_PLACE,
@@ -282,7 +283,16 @@ def test_an_unknown_assignment_is_told(project: Project, people: People, compose
 
 
 @pytest.mark.parametrize(
-    "statistics", ["as they are", "fresh", "of a project all ranked", "of an empty table", "shunning indexes"]
+    "statistics",
+    [
+        "as they are",
+        "fresh",
+        "of a project all ranked",
+        "of a project all given back",
+        "of a project that one ranks",
+        "of an empty table",
+        "shunning indexes",
+    ],
 )
 def test_the_cost_of_assigning_does_not_grow_with_the_batch_or_with_the_work_done(
     project: Project, people: People, compose: Compose, statistics: str
@@ -299,6 +309,14 @@ def test_the_cost_of_assigning_does_not_grow_with_the_batch_or_with_the_work_don
         Assignment.objects.update(state=Assignment.State.SKIPPED)
         analyze()
         Assignment.objects.update(state=Assignment.State.OPEN)
+    if statistics == "of a project all given back":
+        Assignment.objects.update(leased_at=timezone.now())
+        analyze()
+        Assignment.objects.update(leased_at=None)
+    if statistics == "of a project that one ranks":
+        Assignment.objects.filter(place=0).update(state=Assignment.State.SUBMITTED, annotator=annotator)
+        analyze()
+        Assignment.objects.update(state=Assignment.State.OPEN, annotator=None)
     for _ in range(120):
         answer(take(annotator, project))
     for _ in range(5):
