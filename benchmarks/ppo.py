@@ -32,7 +32,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from benchmarks.machine import machine
-from training.engine.models import engine_home
+from training.engine.files import engine_home
 from training.engine.oracles import vader
 from training.engine.prompts import read_prompts
 from training.engine.records import Ranking, write_rankings

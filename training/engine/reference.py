@@ -24,9 +24,8 @@ from safetensors.torch import load_file, save_file
 from training.engine.batches import Examples
 from training.engine.collecting import collect
 from training.engine.events import Events
-from training.engine.files import put_in_place
+from training.engine.files import engine_home, put_in_place
 from training.engine.interrupt import Interrupt
-from training.engine.models import engine_home
 from training.engine.step_plan import StepPlan
 
 _FORMAT = 1

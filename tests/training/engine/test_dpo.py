@@ -26,7 +26,7 @@ from tests.training.engine.runs import (
     weights_of,
 )
 from training.engine.events import sha256_of
-from training.engine.models import engine_home
+from training.engine.files import engine_home
 from training.engine.records import Ranking, write_rankings
 
 Spec = dict[str, Any]

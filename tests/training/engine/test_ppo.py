@@ -28,7 +28,7 @@ def spec(tmp_path: Path, tiny_model: Path, tiny_reward: Path) -> Spec:
     return ppo_spec(tmp_path, tiny_model, tiny_reward)
 
 
-@pytest.mark.parametrize(("value", "epochs", "episodes"), [("adapter", 2, 1280), ("head", 1, 1600)])
+@pytest.mark.parametrize(("value", "epochs", "episodes"), [("adapter", 2, 2560), ("head", 1, 3200)])
 def test_the_reward_rises_and_an_adapter_is_left_that_plain_peft_loads(
     value: str, epochs: int, episodes: int, spec: Spec, run_warm: Run
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.training.engine.runs import Run, events_of, figures_of, rankings, training_spec, weights_of
 from tests.training.engine.warm_engine import WarmRun
-from training.engine.models import engine_home
+from training.engine.files import engine_home
 from training.engine.records import write_rankings
 
 Start = Callable[[dict[str, Any]], WarmRun]
