@@ -130,13 +130,11 @@ class RoundForm(forms.Form):
         required=False,
         initial=DEFAULTS.training.learning_rate,
         help_text="Empty: 0.0001 for adapters, and a fifth to a hundredth of it for every weight.",
-        widget=forms.NumberInput(attrs={"step": "any"}),
     )
     epochs = forms.FloatField(
         min_value=0,
         initial=DEFAULTS.training.epochs,
         help_text="How often it goes through all rankings.",
-        widget=forms.NumberInput(attrs={"step": "any"}),
     )
     batch_size = forms.IntegerField(
         label="Rankings a step",
@@ -168,7 +166,6 @@ class RoundForm(forms.Form):
         min_value=0,
         initial=DEFAULTS.training.margin_scale,
         help_text="Above 0: the surer people are, the further a response must lead.",
-        widget=forms.NumberInput(attrs={"step": "any"}),
     )
     soft_labels = forms.BooleanField(
         label="Soft labels",
@@ -181,21 +178,18 @@ class RoundForm(forms.Form):
         min_value=0,
         initial=DEFAULTS.training.beta,
         help_text="The pull to the model that training starts from: lower moves further.",
-        widget=forms.NumberInput(attrs={"step": "any"}),
     )
     label_smoothing = forms.FloatField(
         min_value=0,
         max_value=0.499,
         initial=DEFAULTS.training.label_smoothing,
         help_text="The share of comparisons that may be wrong. 0 trusts them all.",
-        widget=forms.NumberInput(attrs={"step": "any"}),
     )
     nll_weight = forms.FloatField(
         label="Weight of imitation",
         min_value=0,
         initial=DEFAULTS.training.nll_weight,
         help_text="Above 0, it also imitates the best response (an NLL term); 0.2 is usual.",
-        widget=forms.NumberInput(attrs={"step": "any"}),
     )
     length_normalised = forms.BooleanField(
         label="Length-normalised",
@@ -232,14 +226,12 @@ class RoundForm(forms.Form):
         min_value=0,
         initial=POLICY_DEFAULTS.training.learning_rate,
         help_text="That under Steps is the reward model's.",
-        widget=forms.NumberInput(attrs={"step": "any"}),
     )
     kl_coefficient = forms.FloatField(
         label="Price of KL",
         min_value=0,
         initial=POLICY_DEFAULTS.training.kl_coefficient,
         help_text="What moving away from the model before costs: higher stays nearer.",
-        widget=forms.NumberInput(attrs={"step": "any"}),
     )
     watch = forms.BooleanField(
         label="Watch for over-optimisation",
