@@ -153,7 +153,7 @@ class DatasetFilesViewSet(ProjectViewSet):
     @extend_schema(responses={(200, "text/markdown"): OpenApiTypes.STR})
     def card(self, request: Request, pk: int) -> HttpResponseBase:
         """The dataset's card, in Markdown."""
-        path = datasets.dataset_folder(self.get_object()) / "README.md"
+        path = datasets.card_file(self.get_object())
         return send_file(
             request,
             path,

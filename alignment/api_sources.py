@@ -16,7 +16,7 @@ from alignment.models import ModelVersion
 from annotation.api_access import ProjectViewSet
 from annotation.api_fields import Choice, Flag, Input, Integer, Text
 from annotation.api_filters import LARGEST_ID
-from annotation.models import Source
+from annotation.models import Source, User
 from annotation.refusals import Refusal
 
 SETTINGS_HELP = (
@@ -61,10 +61,16 @@ class ImportSourceIn(_SourceIn):
     kind = Choice(choices=["import"])
 
 
+class PersonSourceIn(_SourceIn):
+    kind = Choice(choices=["person"])
+    person = Text(max_length=150, help_text="The username of a member: who wrote the responses.")
+
+
 SOURCE_FORMS: dict[str, type[_SourceIn]] = {
     "model": ModelSourceIn,
     "endpoint": EndpointSourceIn,
     "import": ImportSourceIn,
+    "person": PersonSourceIn,
 }
 
 
@@ -109,6 +115,10 @@ class PersonSourceOut(_SourceOut):
     """Responses that a person wrote."""
 
     kind = serializers.ChoiceField(choices=["person"])
+    person = serializers.CharField(source="person.username")
+
+    class Meta(_SourceOut.Meta):
+        fields = [*_SourceOut.Meta.fields, "person"]
 
 
 SOURCE_ANSWERS: dict[str, type[_SourceOut]] = {
@@ -170,7 +180,7 @@ class ModelVersionChange(Input):
 
 
 class SourcesViewSet(ProjectViewSet):
-    queryset = Source.objects.select_related("model_source", "project").order_by("pk")
+    queryset = Source.objects.select_related("model_source", "person", "project").order_by("pk")
     serializer_class = _SourceOut
     filterset_class = SourceFilters
     ordering_fields = ("name", "created_at")
@@ -188,7 +198,7 @@ class SourcesViewSet(ProjectViewSet):
         responses={201: SOURCE_OUT},
     )
     def create(self, request: Request, project: str) -> Response:
-        """Make a source: of a model version, of an OpenAI-compatible endpoint, or for imports.
+        """Make a source: of a model version, of an OpenAI-compatible endpoint, for imports, or of a person.
 
         What GET answers of a source can be posted, under another name or to another project.
         """
@@ -208,6 +218,11 @@ class SourcesViewSet(ProjectViewSet):
             source = sources.create_model_source(project=self.project, **fields)
         elif form is EndpointSourceIn:
             source = sources.create_endpoint_source(project=self.project, created_by=self.caller, **fields)
+        elif form is PersonSourceIn:
+            writer = User.objects.filter(username=fields["person"]).first()
+            if writer is None:
+                raise Refusal("invalid", f"There is no account {fields['person']!r:.80}.", field="person")
+            source = sources.create_person_source(project=self.project, name=fields["name"], person=writer)
         else:
             source = sources.create_import_source(project=self.project, **fields)
         return Response(answer_of(source), status.HTTP_201_CREATED)

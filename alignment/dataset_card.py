@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from alignment.consensus import Consensus
+from annotation.agreement import measure_agreement
 from annotation.models import Batch, Project, Task
 from annotation.models import Ranking as Answer
-from annotation.quality import pairwise_agreement
 from training.engine.records import Ranking
 
 RankedTasks = Sequence[tuple[Task, list[Answer]]]
@@ -77,7 +77,7 @@ def describe(
     the fit went."""
     answers = [answer for _, of_task in tasks for answer in of_task]
     each = Counter(answer.annotator_id for answer in answers)
-    agreement = pairwise_agreement([[answer.tiers for answer in of_task] for _, of_task in tasks])
+    agreement = measure_agreement([[answer.tiers for answer in of_task] for _, of_task in tasks])
     records = [record for of_split in by_split.values() for record in of_split]
     return {
         "project": project.name,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import sys
 import uuid
@@ -28,6 +27,7 @@ from annotation.models import Batch, Project, Prompt, Task, User
 from annotation.models import Ranking as Answer
 from annotation.refusals import Refusal
 from annotation.submitting import current_rankings
+from training.engine.files import flush
 from training.engine.records import Ranking, read_rankings, write_rankings
 from training.engine.refusal import Refused
 from training.engine.settings import check_settings, setting
@@ -114,7 +114,20 @@ def split_file(dataset: Dataset, split: str) -> Path:
         raise Refusal(
             "invalid", f"The split must be {' or '.join(SPLITS)}, not {split!r:.40}.", field="split"
         )
-    path = dataset_folder(dataset) / f"{split}.parquet"
+    return _file_of(dataset, f"{split}.parquet")
+
+
+def card_file(dataset: Dataset) -> Path:
+    """Return the dataset's card, in Markdown.
+
+    Raises:
+        Refusal: the file is gone.
+    """
+    return _file_of(dataset, "README.md")
+
+
+def _file_of(dataset: Dataset, name: str) -> Path:
+    path = dataset_folder(dataset) / name
     if not path.is_file():
         raise Refusal(
             "not_found", f"The file {path} of {dataset} is gone; restore RANKLOOP_HOME from a backup."
@@ -214,9 +227,9 @@ def _freeze(by_split: dict[str, list[Ranking]], settings: dict[str, Any], card: 
         (draft / "README.md").write_text(as_markdown(card), encoding="utf-8")
         # On the disk before the row that names them: a power cut must not leave the row alone.
         for path in (*draft.iterdir(), draft):
-            _sync(path)
+            flush(path)
         _publish(draft, _folder(sha256))
-        _sync(_folder(sha256).parent)
+        flush(_folder(sha256).parent)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return sha256
@@ -232,14 +245,6 @@ def content_hash(folder: Path, settings: dict[str, Any]) -> str:
     hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
     content = json.dumps({"files": hashes, "settings": settings}, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _publish(draft: Path, folder: Path) -> None:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from alignment.datasets import dataset_folder, split_file
 from alignment.models import Dataset
 from annotation.refusals import Refusal
+from training.engine.files import flush
 from training.engine.records import (
     ROWS_A_GROUP,
     Ranking,
@@ -157,12 +158,15 @@ def _write_parquet(path: Path, schema: pa.Schema, rows: Iterator[dict[str, Any]]
 
 
 def _publish(draft: Path, path: Path) -> None:
-    """Give the file its name for good: what was published is never replaced, so its hash stays true."""
+    """Give the file its name for good, its bytes on the disk first, so that a power cut leaves no empty export: what
+    was published is never replaced, so its hash stays true."""
+    flush(draft)
     try:
         os.link(draft, path)
     except OSError:
         if not path.exists():  # the disk knows no links; else another call was first
             draft.replace(path)
+    flush(path.parent)
 
 
 def _sha256(path: Path) -> str:

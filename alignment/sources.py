@@ -124,6 +124,17 @@ def create_import_source(*, project: Project, name: str) -> Source:
     return _create(project, name, Source.Kind.IMPORT)
 
 
+def create_person_source(*, project: Project, name: str, person: User) -> Source:
+    """Make a source whose responses a person wrote; they are imported.
+
+    Raises:
+        Refusal: the name is empty or taken, or the person is no member of the project.
+    """
+    if not project.memberships.filter(user=person).exists():
+        raise Refusal("invalid", f"{person} is no member of {project}: add them first.", field="person")
+    return _create(project, name, Source.Kind.PERSON, person=person)
+
+
 def draws_for_itself(source: Source) -> bool:
     """Whether a sample run draws the source's responses; those of imports and people are there already."""
     return source.kind in (Source.Kind.MODEL, Source.Kind.ENDPOINT)

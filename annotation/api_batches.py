@@ -76,6 +76,18 @@ class AgreementOut(serializers.Serializer):
         help_text="Of the 95 % interval; null where tasks are too few or too alike to tell it.",
     )
     high = serializers.FloatField(allow_null=True)
+    nominal_alpha = serializers.FloatField(
+        allow_null=True, help_text="Krippendorff's α of the opinions on pairs: over, under, tied."
+    )
+    nominal_alpha_low = serializers.FloatField(allow_null=True)
+    nominal_alpha_high = serializers.FloatField(allow_null=True)
+    ordinal_alpha = serializers.FloatField(
+        allow_null=True, help_text="Krippendorff's α of the places that responses were given."
+    )
+    kendall_tau_b = serializers.FloatField(
+        allow_null=True, help_text="On average over every two annotators of a task."
+    )
+    kendall_w = serializers.FloatField(allow_null=True, help_text="On average over the tasks.")
 
 
 class TaskResponseOut(serializers.Serializer):
@@ -148,7 +160,7 @@ class BatchesViewSet(ProjectViewSet):
 
     @extend_schema(responses=AgreementOut)
     def agreement(self, request: Request, pk: int) -> Response:
-        """How far the annotators of the batch agree, with a 95 % interval."""
+        """How far the annotators of the batch agree: as a share, corrected for chance, and as rank correlations."""
         return Response(AgreementOut(quality.batch_agreement(self.get_object())).data)
 
     def _changed(self, batch: Batch) -> Response:

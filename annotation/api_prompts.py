@@ -131,7 +131,15 @@ class PromptsViewSet(ProjectViewSet):
         """Add one prompt. 200: the project had it already, and it stays as it is."""
         given = PromptIn(data=request.data)
         given.is_valid(raise_exception=True)
-        report = import_prompts(project=self.project, rows=[(1, given.validated_data)])
+        try:
+            report = import_prompts(project=self.project, rows=[(1, given.validated_data)])
+        except Refusal as refusal:
+            wrong = refusal.lines[0] if refusal.lines else None
+            if wrong is None:
+                raise
+            raise Refusal(
+                refusal.code, f"The prompt is wrong: {wrong.reason}. Nothing was added.", field=wrong.field
+            ) from refusal
         prompt = self.get_queryset().get(digest=digest_of(given.validated_data["messages"]))
         answer = status.HTTP_201_CREATED if report.created else status.HTTP_200_OK
         return Answer(self.get_serializer(prompt).data, answer)

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.urls import URLPattern, path, register_converter, reverse
 from django.urls.converters import StringConverter
+from django.views.generic import RedirectView
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -198,6 +199,8 @@ urlpatterns = [
     path("schema", Document.as_view(), name="api-schema"),
     path("schema/", Document.as_view()),
     path("docs/", SwaggerPage.as_view(), name="api-docs"),
+    path("docs", RedirectView.as_view(pattern_name="api-docs")),
     path("redoc/", RedocPage.as_view(), name="api-reference"),
+    path("redoc", RedirectView.as_view(pattern_name="api-reference")),
     path("redoc/redoc.js", send_redoc_script, name="api-reference-script"),
 ]

@@ -9,8 +9,10 @@ from typing import Any
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.signals import got_request_exception
 from django.db import IntegrityError, OperationalError
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.views import defaults
 from rest_framework import exceptions, status
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -66,7 +68,7 @@ def problem_of(exception: Exception, context: dict[str, Any]) -> Response:
             code, number = "invalid", exception.status_code
             errors = list(_flat(exception.detail))
             sentence = "Nothing was changed: see `errors` for each field that is wrong."
-        case NoSuchPage():
+        case NoSuchPage() | NoSuchAddress():
             code, number, sentence = "not_found", status.HTTP_404_NOT_FOUND, str(exception.detail)
         case Http404() | exceptions.NotFound():
             code, number = "not_found", status.HTTP_404_NOT_FOUND
@@ -108,9 +110,12 @@ def problem_of(exception: Exception, context: dict[str, Any]) -> Response:
             sentence = "This is a fault of the server and stands in its log. Nothing was changed."
             got_request_exception.send(sender=APIView, request=context["request"]._request)
             logger.exception("fault on %s", context["request"].path)
-    body = problem_body(number, code, sentence, context["request"].path)
+    request = context["request"]
+    body = problem_body(number, code, sentence, request.path)
     if errors:
         body["errors"] = errors
+    # Whatever else the view writes, YAML or a page: a problem is JSON.
+    request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
     return Response(body, status=number, headers=headers, content_type=CONTENT_TYPE)
 
 
@@ -125,6 +130,17 @@ def problem_body(number: int, code: str, sentence: str, path: str) -> dict[str, 
     }
 
 
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Django's handler of requests that it refuses before any view, such as those to a host that is not this one."""
+    if not request.path.startswith("/api/"):
+        return defaults.bad_request(request, exception)
+    sentence = (
+        "The request cannot be answered as it is; a usual reason is a host name that RANKLOOP_HOSTS lacks."
+    )
+    body = problem_body(400, "parse_error", sentence, request.path)
+    return JsonResponse(body, status=400, content_type=CONTENT_TYPE)
+
+
 class UnknownAddress(APIView):
     """Whatever lies under ``/api/`` and is no endpoint."""
 
@@ -133,7 +149,13 @@ class UnknownAddress(APIView):
     permission_classes: list[Any] = []
 
     def initial(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        raise Http404
+        raise NoSuchAddress(
+            "The API has no such address. Its addresses are listed at /api/v1/docs/ and in /api/v1/schema."
+        )
+
+
+class NoSuchAddress(exceptions.NotFound):
+    """An address that is nobody's, in contrast to a thing that is not there."""
 
 
 def _flat(detail: Any, path: str = "") -> Iterator[dict[str, Any]]:

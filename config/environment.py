@@ -68,6 +68,12 @@ VARIABLES: dict[str, Variable] = {
             "Public address, as https://rankloop.example.org. With https, cookies are sent over TLS only.",
         ),
         Variable(
+            "RANKLOOP_PROXIES",
+            "",
+            "How many proxies in front of the web add to X-Forwarded-For, so that limits count each address, not the "
+            "proxy's. Empty: 1 where RANKLOOP_URL begins with https, else 0.",
+        ),
+        Variable(
             "RANKLOOP_BIND",
             "127.0.0.1",
             "Address that the web server listens on. 0.0.0.0 lets other machines in; name them in RANKLOOP_HOSTS.",
@@ -138,12 +144,20 @@ def read(name: str) -> str:
     return VARIABLES[name].read()
 
 
-def read_number(name: str) -> int:
-    """The value of the variable ``name`` as a whole number above 0. Raises ImproperlyConfigured for anything else."""
+def read_number(name: str, *, least: int = 1) -> int:
+    """The value of the variable ``name`` as a whole number. Raises ImproperlyConfigured for what is none, or less than
+    ``least``."""
     value = read(name)
-    if not value.isascii() or not value.isdigit() or int(value) == 0:
-        raise ImproperlyConfigured(f"{name} must be a whole number above 0, not {value!r:.40}.")
+    if not value.isascii() or not value.isdigit() or int(value) < least:
+        raise ImproperlyConfigured(f"{name} must be a whole number from {least}, not {value!r:.40}.")
     return int(value)
+
+
+def read_proxies() -> int:
+    """How many proxies stand in front of the web."""
+    if not read("RANKLOOP_PROXIES"):
+        return int(read("RANKLOOP_URL").startswith("https://"))
+    return read_number("RANKLOOP_PROXIES", least=0)
 
 
 def home() -> Path:

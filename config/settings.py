@@ -176,6 +176,8 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_REDIRECT_URL = "/"
 LOGIN_URL = "account_login"
+# Both limits of requests, log-in's and the API's, must count the same address.
+ALLAUTH_TRUSTED_PROXY_COUNT = RANKLOOP_PROXIES = environment.read_proxies()
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
@@ -235,6 +237,7 @@ REST_FRAMEWORK = {
         "annotation.api_filters.Ordering",
     ],
     "DEFAULT_THROTTLE_CLASSES": ["config.api_throttling.ByPurpose"],
+    "NUM_PROXIES": RANKLOOP_PROXIES,
     "DEFAULT_SCHEMA_CLASS": "config.api_schema.EndpointSchema",
     "DEFAULT_METADATA_CLASS": None,
     "EXCEPTION_HANDLER": "config.api_problems.problem_of",

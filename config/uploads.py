@@ -26,7 +26,8 @@ def limit_uploads(
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.content_type != "multipart/form-data":
             return get_response(request)
-        size = int(request.META.get("CONTENT_LENGTH") or 0)
+        announced = request.META.get("CONTENT_LENGTH") or ""
+        size = int(announced) if announced.isdecimal() else 0
         if size <= settings.RANKLOOP_UPLOAD_MIB * MIB + ROOM_FOR_FIELDS:
             return get_response(request)
         sentence = (

@@ -4,6 +4,7 @@ from django.urls import include, path
 from config.api_problems import UnknownAddress
 from frontend.views.home import favicon
 
+handler400 = "config.api_problems.bad_request"
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),

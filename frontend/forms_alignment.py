@@ -115,6 +115,17 @@ class ImportSourceForm(forms.Form):
     name = forms.CharField(
         max_length=200, help_text="Where the responses come from, such as “GPT, March 2026”."
     )
+    person = forms.ModelChoiceField(
+        label="Written by",
+        queryset=User.objects.none(),
+        required=False,
+        empty_label="nobody of this project",
+        help_text="Where a member wrote the responses, who.",
+    )
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["person"].queryset = project.members.order_by("username")  # type: ignore[attr-defined]
 
 
 class ResponseUploadForm(forms.Form):

@@ -52,6 +52,12 @@ def percent(share: float | None, digits: int = 0) -> str:
     return "–" if share is None else f"{100 * share:.{digits}f} %"
 
 
+@register.filter
+def decimals(figure: float | None) -> str:
+    """A coefficient from −1 to 1, with two decimals; a dash for None."""
+    return "–" if figure is None else f"{figure:.2f}".replace("-", "\N{MINUS SIGN}")
+
+
 @register.simple_tag
 def win_rate(measured: Scorecard | WinRate | Rate | str | None, label: str = "Win rate") -> SafeString:
     """A win rate with its 95% interval, drawn on a line whose middle is one half, the tie.

@@ -13,7 +13,13 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 
 from alignment.model_versions import current_version
-from alignment.sources import create_endpoint_source, create_import_source, create_model_source
+from alignment.sources import (
+    create_endpoint_source,
+    create_import_source,
+    create_model_source,
+    create_person_source,
+    draws_for_itself,
+)
 from annotation.importing import import_responses
 from annotation.models import Source
 from annotation.reading import read_rows
@@ -74,10 +80,13 @@ def new_endpoint_source(request: ProjectRequest) -> HttpResponse:
 
 @project_page(Role.MANAGER)
 def new_import_source(request: ProjectRequest) -> HttpResponse:
-    form = ImportSourceForm(request.POST or None)
+    form = ImportSourceForm(request.POST or None, project=request.project)
 
     def create() -> Source:
-        return create_import_source(project=request.project, name=form.cleaned_data["name"])
+        name, person = form.cleaned_data["name"], form.cleaned_data["person"]
+        if person is not None:
+            return create_person_source(project=request.project, name=name, person=person)
+        return create_import_source(project=request.project, name=name)
 
     return _new(
         request, form, create, "Responses that you have", "Name where they come from, then upload them."
@@ -122,7 +131,7 @@ def source(request: ProjectRequest, source_id: int) -> HttpResponse:
         "source": shown,
         "responses": shown.responses.select_related("prompt").order_by("-pk")[:20],
         "response_count": shown.responses.count(),
-        "form": form if shown.kind == Source.Kind.IMPORT else None,
+        "form": None if draws_for_itself(shown) else form,
         "lines": lines[:LINES_SHOWN],
         "more_lines": max(0, len(lines) - LINES_SHOWN),
     }

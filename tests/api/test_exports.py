@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from alignment.datasets import dataset_folder
 from tests.api.world import World, make_world
 
 
@@ -88,6 +90,13 @@ def test_the_card_and_a_preview_say_what_is_in_it(world: World) -> None:
     assert card["Content-Type"].startswith("text/markdown") and body_of(card)
     preview = client.get(f"/api/v1/datasets/{world.dataset.pk}/preview?limit=1").json()["records"]
     assert len(preview) == 1 and len(preview[0]["responses"]) == 3
+
+
+def test_a_dataset_whose_files_are_gone_says_where_to_get_them(world: World) -> None:
+    shutil.rmtree(dataset_folder(world.dataset))
+    for file in ("card", "preview", "export"):
+        answer = world.client("reviewer").get(f"/api/v1/datasets/{world.dataset.pk}/{file}")
+        assert answer.status_code == 404 and "backup" in answer.json()["detail"], file
 
 
 LOAD = """

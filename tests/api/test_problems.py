@@ -32,6 +32,36 @@ def test_an_unknown_address_under_api_is_a_problem_and_no_page() -> None:
             problem(getattr(APIClient(), method)(address), 404)
 
 
+def test_an_address_that_is_nobodys_is_told_from_a_thing_that_is_not_there(world: World) -> None:
+    unknown = problem(world.client("manager").get("/api/v1/nothing"), 404)
+    absent = problem(world.client("manager").get("/api/v1/prompts/999999"), 404)
+    assert "/api/v1/docs/" in unknown["detail"] and "member" not in unknown["detail"]
+    assert "member" in absent["detail"]
+
+
+@pytest.mark.parametrize("address", ["schema", "docs/", "redoc/"])
+def test_the_documents_own_addresses_answer_problems_too(address: str, settings: Any) -> None:
+    problem(APIClient().delete(f"/api/v1/{address}"), 405)
+    problem(APIClient().get(f"/api/v1/{address}", HTTP_ACCEPT="image/png"), 406)
+    settings.RANKLOOP_API_RATES = {**settings.RANKLOOP_API_RATES, "anonymous": "1/minute"}
+    APIClient().get(f"/api/v1/{address}")
+    problem(APIClient().get(f"/api/v1/{address}"), 429)
+
+
+def test_a_host_that_is_not_this_one_gets_a_problem_in_the_api_and_a_page_elsewhere() -> None:
+    assert "RANKLOOP_HOSTS" in problem(APIClient().get("/api/v1/me", HTTP_HOST="evil.example"), 400)["detail"]
+    page = APIClient().get("/", HTTP_HOST="evil.example")
+    assert page.status_code == 400 and page["Content-Type"].startswith("text/html")
+
+
+def test_a_size_that_is_no_number_is_no_fault(world: World) -> None:
+    address = f"/api/v1/projects/{world.project.slug}/prompts/import"
+    answer = world.client("manager").post(
+        address, "x", content_type="multipart/form-data; boundary=b", CONTENT_LENGTH="many"
+    )
+    assert 400 <= answer.status_code < 500
+
+
 def test_a_page_beyond_the_last_is_told_from_a_thing_that_is_not_there(world: World) -> None:
     told = problem(world.client("admin").get("/api/v1/projects?page=999999"), 404)
     assert told["detail"].startswith("There is no page '999999' of this list.")
@@ -100,6 +130,13 @@ def test_every_bad_line_of_a_file_is_told_and_nothing_is_imported(world: World) 
     assert Prompt.objects.count() == before
 
 
+def test_one_prompt_that_is_wrong_is_told_without_lines(world: World) -> None:
+    address = f"/api/v1/projects/{world.project.slug}/prompts"
+    messages = [{"role": "assistant", "content": "Hello."}]
+    told = problem(world.client("manager").post(address, {"messages": messages}, format="json"), 422)
+    assert "line" not in told["detail"].lower() and told["errors"][0]["field"] == "messages"
+
+
 def test_a_race_that_the_database_settles_is_a_conflict_and_its_absence_is_a_503(world: World) -> None:
     client = world.client("admin")
     with patch("annotation.projects.create_project", side_effect=IntegrityError("project_name")):
@@ -124,6 +161,24 @@ def test_who_asks_too_often_is_told_when_to_come_back(world: World, settings: An
     problem(refused, 429)
     assert 0 < int(refused["Retry-After"]) <= 61
     assert world.client("reviewer").get("/api/v1/me").status_code == 200, "others have counts of their own"
+
+
+@pytest.mark.parametrize(
+    ("proxies", "addresses", "statuses"),
+    [
+        # Nobody in front adds to the header, so it is the caller's own fancy.
+        (0, ["1.1.1.1", "2.2.2.2"], [200, 429]),
+        # The proxy adds the address that it sees; what stands before it is fancy.
+        (1, ["6.6.6.6, 1.1.1.1", "7.7.7.7, 1.1.1.1", "7.7.7.7, 2.2.2.2"], [200, 429, 200]),
+    ],
+)
+def test_a_caller_cannot_choose_the_address_that_counts(
+    proxies: int, addresses: list[str], statuses: list[int], settings: Any
+) -> None:
+    settings.REST_FRAMEWORK = {**settings.REST_FRAMEWORK, "NUM_PROXIES": proxies}
+    settings.RANKLOOP_API_RATES = {**settings.RANKLOOP_API_RATES, "anonymous": "1/minute"}
+    answers = [APIClient().get("/api/v1/docs/", HTTP_X_FORWARDED_FOR=address) for address in addresses]
+    assert [answer.status_code for answer in answers] == statuses
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,11 @@ def test_each_kind_of_source_is_made_and_says_what_it_decodes_with(world: World)
     secret = admin.post(sources, {**endpoint, "name": "thief", "key_variable": "DATABASE_URL"})
     assert secret.status_code == 422
     assert client.post(sources, {"kind": "oracle", "name": "x"}).status_code == 400
+    written = client.post(sources, {"kind": "person", "name": "Ours", "person": "annotator"})
+    assert (written.status_code, written.json()["person"]) == (201, "annotator")
+    for stranger in ("outsider", "nobody"):
+        refused = client.post(sources, {"kind": "person", "name": "Theirs", "person": stranger})
+        assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "person")
 
 
 def test_what_get_answers_of_a_source_can_be_posted_back(world: World) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.core.mail import EmailMessage
 from django.test import Client
 
+from annotation.batching import close_batch
 from annotation.importing import import_prompts
-from annotation.models import Project, User
+from annotation.models import Batch, Project, User
 from config.mail import mail_server
 
 AsRole = Callable[[str], Client]
@@ -153,6 +155,32 @@ def test_a_manager_retires_a_prompt_and_brings_it_back(project: Project, as_role
     shown = client.post(f"{address}bring-back/", follow=True).content.decode()
     assert "no new round or batch takes it" not in shown
     assert "Retire</button>" not in as_role("reviewer").get(address).content.decode()
+
+
+def test_what_waits_to_be_ranked_hides_its_source_until_one_asks(
+    project: Project, as_role: AsRole, compose: Callable[..., Batch]
+) -> None:
+    """Managers may rank as well, and look at a prompt in between."""
+    batch = compose(1)
+    prompt = project.prompts.get()
+    address = f"/projects/{project.slug}/prompts/{prompt.pk}/"
+    page = as_role("manager").get(address).content.decode()
+    assert "<h3>zebrafinch" not in page and page.count("<summary>") == 4
+    close_batch(batch)
+    page = as_role("manager").get(address).content.decode()
+    assert page.count("<h3>zebrafinch") == 4 and "<summary>Being ranked" not in page
+
+
+def test_too_many_wrong_passwords_are_told_in_a_page_of_our_own(
+    people: dict[str, User], settings: Any
+) -> None:
+    settings.ACCOUNT_RATE_LIMITS = {"login": "1/m/ip"}
+    cache.clear()
+    wrong = {"login": "manager", "password": "wrong"}
+    answers = [Client().post("/accounts/login/", wrong) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert "wait a minute" in answers[1].content.decode()
+    cache.clear()
 
 
 def test_a_link_for_a_forgotten_password_is_mailed_where_mail_is_sent(

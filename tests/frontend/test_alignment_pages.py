@@ -200,6 +200,18 @@ def test_a_manager_adds_a_listed_endpoint_and_chooses_no_key(
     assert Source.objects.get(name="peer").endpoint_key_variable == "EXAMPLE_API_KEY"
 
 
+def test_responses_that_a_member_wrote_name_their_writer(project: Project, as_role: AsRole) -> None:
+    client, address = as_role("manager"), reverse("new_import_source", args=[project.slug])
+    writer = project.members.get(username="annotator")
+    client.post(address, {"name": "Ours", "person": writer.pk})
+    source = Source.objects.get(name="Ours")
+    assert (source.kind, source.person) == (Source.Kind.PERSON, writer)
+    page = client.get(reverse("source", args=[project.slug, source.pk])).content.decode()
+    assert 'type="file"' in page, "they are brought like any others"
+    outsider = User.objects.get(username="outsider")
+    assert client.post(address, {"name": "Theirs", "person": outsider.pk}).status_code == 422
+
+
 def test_uploaded_responses_become_a_batch(project: Project, as_role: AsRole, compose: Callable) -> None:
     compose(2)
     client = as_role("manager")

@@ -12,7 +12,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def sync(path: Path) -> None:
     """Flush a file, or all files of a folder, to the disk, so that a rename that follows never outlives the bytes."""
     for file in [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]:
-        _flush(file)
+        flush(file)
 
 
 def put_in_place(aside: Path, final: Path) -> None:
@@ -22,7 +22,7 @@ def put_in_place(aside: Path, final: Path) -> None:
     """
     sync(aside)
     aside.replace(final)
-    _flush(final.parent)
+    flush(final.parent)
 
 
 def is_full_disk(error: BaseException) -> bool:
@@ -33,7 +33,8 @@ def is_full_disk(error: BaseException) -> bool:
     return any(os.strerror(number) in str(error) or f"os error {number}" in str(error) for number in _FULL)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Flush one file, or which files a folder has, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
