@@ -77,6 +77,21 @@ def test_no_secret_is_in_an_image_or_in_the_compose_file(compose: dict[str, Any]
     assert re.search(r"^POSTGRES_PASSWORD=$", (DOCKER / "env.example").read_text(), re.MULTILINE)
 
 
+def test_each_image_is_built_by_one_service_that_all_its_others_wait_for(compose: dict[str, Any]) -> None:
+    """Two services that build for one tag at the same time fail: the second finds that the image exists already."""
+    services = compose["services"]
+    gpu = yaml.safe_load((DOCKER / "compose.gpu.yaml").read_text())["services"]
+    assert not any({"build", "image"} & set(service) for service in gpu.values())
+    for image in {services[name]["image"] for name in OURS}:
+        builders = [name for name in OURS if services[name]["image"] == image and "build" in services[name]]
+        assert len(builders) == 1, image
+        for name in OURS:
+            if services[name]["image"] == image and name not in builders:
+                assert builders[0] in services[name]["depends_on"], name
+    assert all(services[name]["pull_policy"] == "never" for name in OURS)
+    assert not any("build" in service for name, service in services.items() if name not in OURS)
+
+
 def test_every_service_has_a_health_check_or_ends(compose: dict[str, Any]) -> None:
     from_image = {"web", "accelerator"}  # the check in the image is the one for this service
     for name, service in compose["services"].items():
@@ -96,6 +111,7 @@ def test_our_services_drop_privileges_share_the_artifacts_and_wait_for_the_migra
         if name != "migrate":
             assert service["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
     assert "accelerator.Dockerfile" in compose["services"]["accelerator"]["build"]["dockerfile"]
+    assert "web.Dockerfile" in compose["services"]["migrate"]["build"]["dockerfile"]
     for name in ("migrate", "web", "endpoints", "default", "scheduler"):
         assert compose["services"][name]["image"] == "rankloop-web"
 
