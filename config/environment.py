@@ -104,7 +104,8 @@ VARIABLES: dict[str, Variable] = {
         Variable(
             "HF_HOME",
             "~/.cache/huggingface",
-            "Folder that models from the Hub are kept in. In the containers it lies on the shared volume.",
+            "Folder that models from the Hub are kept in; where XDG_CACHE_HOME is set, huggingface in that one. In the "
+            "containers it lies on the shared volume.",
         ),
         Variable(
             "HF_HUB_OFFLINE",
