@@ -157,6 +157,35 @@ def test_the_example_settings_name_what_the_compose_file_reads() -> None:
     assert {name for name in read if f"{name}:?" in (DOCKER / "compose.yaml").read_text()} <= example
 
 
+def test_every_setting_but_those_that_the_containers_fix_is_taken_from_the_env_file_as_it_is(
+    compose: dict[str, Any],
+) -> None:
+    text = (DOCKER / "compose.yaml").read_text()
+    named = set(re.findall(r"\$\{(\w+)", text))
+    fixed = {
+        "RANKLOOP_HOME",
+        "RANKLOOP_BIND",
+        "RANKLOOP_PORT",
+        "DATABASE_URL",
+        "CELERY_BROKER_URL",
+        "HF_HOME",
+    }
+    composes_own = {"POSTGRES_PASSWORD", "RANKLOOP_PUBLISH"}
+    assert named == set(environment.VARIABLES) - fixed - {"HF_TOKEN"} | composes_own
+    given = {
+        name: value for service in OURS for name, value in compose["services"][service]["environment"].items()
+    }
+    for name in named - composes_own - {"RANKLOOP_SECRET_KEY", "RANKLOOP_HOSTS"}:
+        assert given[name] == f"${{{name}:-{environment.VARIABLES[name].default}}}"
+    prose = (
+        (environment.ROOT / "docs" / "operations.md")
+        .read_text()
+        .split("\n## Environment\n")[1]
+        .split("| name |")[0]
+    )
+    assert all(f"`{name}`" in prose for name in fixed | composes_own | {"HF_TOKEN"})
+
+
 def test_docker_reads_the_compose_files(tmp_path: Path) -> None:
     docker = shutil.which("docker")
     if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
