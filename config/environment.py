@@ -1,6 +1,7 @@
-"""Every environment variable that Rankloop reads: the one place where they are named and defaulted.
+"""Every environment variable that configures Rankloop: the one place where they are named and defaulted.
 
-``docs/operations.md`` lists the same table; a test holds the two together.
+``docs/operations.md`` lists the same table, and a second one of other programs' names that are obeyed; tests hold code,
+documents and deployment together.
 """
 
 from __future__ import annotations
@@ -110,7 +111,8 @@ VARIABLES: dict[str, Variable] = {
         Variable(
             "HF_HOME",
             "~/.cache/huggingface",
-            "Folder that models from the Hub are kept in. In the containers it lies on the shared volume.",
+            "Folder that models from the Hub are kept in; where XDG_CACHE_HOME is set, huggingface in that one. In the "
+            "containers it lies on the shared volume.",
         ),
         Variable(
             "HF_HUB_OFFLINE",

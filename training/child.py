@@ -33,8 +33,10 @@ KILL_ATTEMPTS = 10
 OTHER_HOST_SECONDS = 10.0
 """How far the clocks of two hosts may differ, and how long the engine may take to notice a lease that ran out."""
 
+# TOKEN ends a word of the name: TOKENIZERS_PARALLELISM is a setting. The others are part of no harmless word that is
+# known, and words are glued to them, as in PGPASSWORD.
 _SECRET = re.compile(
-    r"SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|ACCESS_KEY|CREDENTIAL|DATABASE_URL|BROKER_URL|EMAIL_URL|DSN"
+    r"SECRET|PASSWORD|PASSWD|TOKENS?(?![A-Z])|API_?KEY|ACCESS_KEY|CREDENTIAL|DATABASE_URL|BROKER_URL|EMAIL_URL|DSN"
 )
 _HUB_TOKEN = "HF_TOKEN"  # noqa: S105  only the name of the variable; gated models need its value
 _PR_SET_PDEATHSIG = 1

@@ -35,11 +35,13 @@ def read_procfile(file: Path = environment.ROOT / "config" / "Procfile") -> dict
 
 
 def service_variables() -> dict[str, str]:
-    """The environment of the services: this process's, with every variable of Rankloop spelled out."""
+    """The environment of the services: this process's, with the home spelled out and our programs first.
+
+    No default is added: set, `HF_HOME` and its like would overrule what other programs go by, such as `XDG_CACHE_HOME`.
+    """
     programs = str(Path(sys.executable).parent)
     return {
         **os.environ,
-        **{name: variable.read() for name, variable in environment.VARIABLES.items()},
         "RANKLOOP_HOME": str(environment.home()),
         "PATH": os.pathsep.join([programs, os.environ.get("PATH", os.defpath)]),
         "PYTHONUNBUFFERED": "1",

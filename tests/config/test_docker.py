@@ -77,6 +77,21 @@ def test_no_secret_is_in_an_image_or_in_the_compose_file(compose: dict[str, Any]
     assert re.search(r"^POSTGRES_PASSWORD=$", (DOCKER / "env.example").read_text(), re.MULTILINE)
 
 
+def test_each_image_is_built_by_one_service_that_all_its_others_wait_for(compose: dict[str, Any]) -> None:
+    """Two services that build for one tag at the same time fail: the second finds that the image exists already."""
+    services = compose["services"]
+    gpu = yaml.safe_load((DOCKER / "compose.gpu.yaml").read_text())["services"]
+    assert not any({"build", "image"} & set(service) for service in gpu.values())
+    for image in {services[name]["image"] for name in OURS}:
+        builders = [name for name in OURS if services[name]["image"] == image and "build" in services[name]]
+        assert len(builders) == 1, image
+        for name in OURS:
+            if services[name]["image"] == image and name not in builders:
+                assert builders[0] in services[name]["depends_on"], name
+    assert all(services[name]["pull_policy"] == "never" for name in OURS)
+    assert not any("build" in service for name, service in services.items() if name not in OURS)
+
+
 def test_every_service_has_a_health_check_or_ends(compose: dict[str, Any]) -> None:
     from_image = {"web", "accelerator"}  # the check in the image is the one for this service
     for name, service in compose["services"].items():
@@ -96,6 +111,7 @@ def test_our_services_drop_privileges_share_the_artifacts_and_wait_for_the_migra
         if name != "migrate":
             assert service["depends_on"]["migrate"]["condition"] == "service_completed_successfully"
     assert "accelerator.Dockerfile" in compose["services"]["accelerator"]["build"]["dockerfile"]
+    assert "web.Dockerfile" in compose["services"]["migrate"]["build"]["dockerfile"]
     for name in ("migrate", "web", "endpoints", "default", "scheduler"):
         assert compose["services"][name]["image"] == "rankloop-web"
 
@@ -104,13 +120,22 @@ def test_keys_of_endpoints_and_hub_reach_the_workers_of_runs_and_nobody_else(com
     with_keys = {name for name, service in compose["services"].items() if "env_file" in service}
     assert with_keys == {"accelerator", "endpoints"}
     assert re.search(r"^HF_TOKEN=$", (DOCKER / "keys.env.example").read_text(), re.MULTILINE)
-    assert "docker/keys.env" in (environment.ROOT / ".gitignore").read_text()
     for name in OURS:
         assert compose["services"][name]["environment"]["HF_HOME"].startswith("/data/")
         assert f"HF_HOME={compose['services'][name]['environment']['HF_HOME']} " in " ".join(
             (DOCKER / "accelerator.Dockerfile").read_text().split()
         )
         assert "RANKLOOP_DEFAULT_MODEL" in compose["services"][name]["environment"]
+
+
+def test_filled_in_settings_and_keys_are_never_committed(tmp_path: Path) -> None:
+    shutil.copy(environment.ROOT / ".gitignore", tmp_path)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    secret = {"docker/keys.env", "docker/.env", ".env", "docker/.env.old"}
+    examples = {"docker/env.example", "docker/keys.env.example", "docker/.env.example"}
+    command = ["git", "-C", tmp_path, "check-ignore", *secret, *examples]
+    ignored = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
+    assert set(ignored) == secret
 
 
 def test_the_containers_run_what_the_procfile_runs(compose: dict[str, Any]) -> None:
@@ -130,6 +155,35 @@ def test_the_example_settings_name_what_the_compose_file_reads() -> None:
     read = set(re.findall(r"\$\{(\w+)", (DOCKER / "compose.yaml").read_text()))
     assert example <= read
     assert {name for name in read if f"{name}:?" in (DOCKER / "compose.yaml").read_text()} <= example
+
+
+def test_every_setting_but_those_that_the_containers_fix_is_taken_from_the_env_file_as_it_is(
+    compose: dict[str, Any],
+) -> None:
+    text = (DOCKER / "compose.yaml").read_text()
+    named = set(re.findall(r"\$\{(\w+)", text))
+    fixed = {
+        "RANKLOOP_HOME",
+        "RANKLOOP_BIND",
+        "RANKLOOP_PORT",
+        "DATABASE_URL",
+        "CELERY_BROKER_URL",
+        "HF_HOME",
+    }
+    composes_own = {"POSTGRES_PASSWORD", "RANKLOOP_PUBLISH"}
+    assert named == set(environment.VARIABLES) - fixed - {"HF_TOKEN"} | composes_own
+    given = {
+        name: value for service in OURS for name, value in compose["services"][service]["environment"].items()
+    }
+    for name in named - composes_own - {"RANKLOOP_SECRET_KEY", "RANKLOOP_HOSTS"}:
+        assert given[name] == f"${{{name}:-{environment.VARIABLES[name].default}}}"
+    prose = (
+        (environment.ROOT / "docs" / "operations.md")
+        .read_text()
+        .split("\n## Environment\n")[1]
+        .split("| name |")[0]
+    )
+    assert all(f"`{name}`" in prose for name in fixed | composes_own | {"HF_TOKEN"})
 
 
 def test_docker_reads_the_compose_files(tmp_path: Path) -> None:

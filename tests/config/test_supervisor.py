@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,8 +13,16 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+from config import environment
 from config.launching import supervisor as supervising
-from config.launching.supervisor import Supervisor, end_leftovers, identity, lives, read_procfile
+from config.launching.supervisor import (
+    Supervisor,
+    end_leftovers,
+    identity,
+    lives,
+    read_procfile,
+    service_variables,
+)
 from training.launching import ACCELERATOR, ENDPOINTS
 
 STEADY = "sh -c 'echo up; while :; do sleep 0.1; done'"
@@ -114,12 +124,25 @@ def test_what_a_killed_supervisor_left_is_ended_and_a_reused_number_is_not(
 
 
 def test_the_procfile_names_the_five_services_and_the_documented_defaults() -> None:
-    from config import environment
-
     services = read_procfile()
     assert list(services) == ["web", "accelerator", "endpoints", "default", "scheduler"]
     default = environment.VARIABLES["RANKLOOP_ACCELERATORS"].default
     assert f"${{RANKLOOP_ACCELERATORS:-{default}}}" in services["accelerator"]
+
+
+def test_services_get_what_was_set_and_other_programs_keep_their_own_defaults(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in environment.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("RANKLOOP_PORT", "8123")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    variables = service_variables()
+    ours = {name: variables[name] for name in environment.VARIABLES if name in variables}
+    assert ours == {"RANKLOOP_HOME": str(environment.home()), "RANKLOOP_PORT": "8123"}
+    command = [sys.executable, "-c", "from huggingface_hub.constants import HF_HOME; print(HF_HOME)"]
+    found = subprocess.run(command, env=variables, capture_output=True, text=True, check=True).stdout
+    assert Path(found.strip()) == tmp_path / "huggingface"
 
 
 @pytest.mark.parametrize("queue", [ACCELERATOR, ENDPOINTS])

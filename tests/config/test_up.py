@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 import psutil
@@ -21,6 +22,7 @@ import pytest
 
 from config import embedded_postgres, environment
 from config.launching.checks import read_record
+from tests.config.test_documents import names_in_home
 
 # One after another: each is a whole installation.
 pytestmark = pytest.mark.xdist_group("broker")
@@ -154,6 +156,10 @@ def test_an_installation_survives_kills_and_stops_cleanly_with_its_data_kept(
     assert up.wait(120) == 0, installation.output.read_text()
     assert installation.said("All data are kept")
     assert installation.processes() == []
+
+    # Then the documents name all that lies in its home
+    made = {file.name for file in installation.home.iterdir()} - {installation.output.name}
+    assert {name for name in made if not any(fnmatch(name, listed) for listed in names_in_home())} == set()
 
     # Then the data are there at the next start, by hand
     with psycopg.connect(embedded_postgres.start(installation.home / "postgres")) as connection:

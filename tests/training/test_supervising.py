@@ -364,3 +364,17 @@ def test_the_engine_gets_no_secret_but_the_key_of_its_endpoint(
     assert [name for name, value in seen.items() if "confidential" in value] == ["ENDPOINT_API_KEY"]
     assert seen["CUDA_VISIBLE_DEVICES"] == "0"
     assert (seen["OMP_WAIT_POLICY"], seen["HF_HUB_DISABLE_TELEMETRY"]) == ("PASSIVE", "1")
+
+
+@pytest.mark.parametrize(
+    "secret",
+    ["MY_TOKEN", "TOKEN_X", "AUTHTOKEN", "my_token", "TOKENS", "TOKEN2", "PGPASSWORD", "MY_APIKEY", "X_DSN"],
+)
+def test_names_of_secrets_are_known_and_the_tokenizers_settings_are_none_of_them(secret: str) -> None:
+    inherited = {secret: "confidential", "TOKENIZERS_PARALLELISM": "true", "HF_TOKEN": "for gated models"}
+    given = child.engine_variables({}, inherited)
+    assert secret not in given
+    assert {name: given[name] for name in inherited if name in given} == {
+        "TOKENIZERS_PARALLELISM": "true",
+        "HF_TOKEN": "for gated models",
+    }
