@@ -200,22 +200,46 @@ def _pooled(sums: np.ndarray) -> tuple[float | None, float | None]:
     )
 
 
+def ratio_interval(
+    parts: np.ndarray, wholes: np.ndarray, *, seed: int = 0
+) -> tuple[float, float] | tuple[None, None]:
+    """The 95 % interval of ``parts.sum() / wholes.sum()``: a percentile bootstrap over the items. Both: ``(items,)``.
+
+    None where the items are too few or too alike to tell it, see `measure_agreement`.
+    """
+    if not _can_tell(parts, wholes):
+        return None, None
+    sums = _resampled(np.stack([parts, wholes], axis=1), seed)
+    low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975])
+    return float(low), float(high)
+
+
 def _intervals(tallies: np.ndarray, seed: int) -> tuple[float | None, ...]:
     """The 95 % intervals of the share and of the nominal α."""
-    tasks = len(tallies)
-    if tasks < FEWEST_TASKS_FOR_INTERVAL or np.ptp(tallies[:, 0] / tallies[:, 1]) == 0:
+    if not _can_tell(tallies[:, 0], tallies[:, 1]):
         return None, None, None, None
-    dice = np.random.default_rng(seed)
-    sums = np.empty((RESAMPLES, tallies.shape[1]))
-    rows = max(1, RESAMPLED_TASKS_AT_ONCE // tasks)
-    for start in range(0, RESAMPLES, rows):
-        drawn = dice.integers(tasks, size=(min(rows, RESAMPLES - start), tasks))
-        for column in range(tallies.shape[1]):
-            sums[start : start + len(drawn), column] = tallies[drawn, column].sum(axis=1)
+    sums = _resampled(tallies, seed)
     low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975])
     alphas = [alpha for one in sums if (alpha := _pooled(one)[1]) is not None]
     alpha_low, alpha_high = np.quantile(alphas, [0.025, 0.975])
     return float(low), float(high), float(alpha_low), float(alpha_high)
+
+
+def _can_tell(parts: np.ndarray, wholes: np.ndarray) -> bool:
+    return len(parts) >= FEWEST_TASKS_FOR_INTERVAL and bool(np.ptp(parts / wholes))
+
+
+def _resampled(tallies: np.ndarray, seed: int) -> np.ndarray:
+    """The tallies' sums in each resample of the items. Shape: ``(items, tallies)`` to ``(RESAMPLES, tallies)``."""
+    items, kinds = tallies.shape
+    dice = np.random.default_rng(seed)
+    sums = np.empty((RESAMPLES, kinds))
+    rows = max(1, RESAMPLED_TASKS_AT_ONCE // items)
+    for start in range(0, RESAMPLES, rows):
+        drawn = dice.integers(items, size=(min(rows, RESAMPLES - start), items))
+        for kind in range(kinds):
+            sums[start : start + len(drawn), kind] = tallies[drawn, kind].sum(axis=1)
+    return sums
 
 
 def _ordinal_alpha(rankings_by_task: Sequence[Sequence[Tiers]]) -> float | None:

@@ -15,6 +15,7 @@ from annotation import batching, quality
 from annotation.api_access import ProjectViewSet
 from annotation.api_fields import Choice, Input, Integer, Text
 from annotation.api_filters import LARGEST_ID, BatchFilters, PromptFilters, TaskFilters
+from annotation.api_quality import AgreementOut, AnnotatorsOut, answer_of
 from annotation.models import MAX_RESPONSES, MIN_RESPONSES, Batch, Project, Prompt, Source, Task
 from annotation.refusals import Refusal
 from annotation.retiring import prompts_in_use
@@ -64,30 +65,6 @@ class ProgressOut(serializers.Serializer):
     open = serializers.IntegerField()
     skipped = serializers.IntegerField()
     complete = serializers.BooleanField()
-
-
-class AgreementOut(serializers.Serializer):
-    agreement = serializers.FloatField(
-        allow_null=True, help_text="Share of pairs on which two rankings agree."
-    )
-    pairs = serializers.IntegerField()
-    low = serializers.FloatField(
-        allow_null=True,
-        help_text="Of the 95 % interval; null where tasks are too few or too alike to tell it.",
-    )
-    high = serializers.FloatField(allow_null=True)
-    nominal_alpha = serializers.FloatField(
-        allow_null=True, help_text="Krippendorff's α of the opinions on pairs: over, under, tied."
-    )
-    nominal_alpha_low = serializers.FloatField(allow_null=True)
-    nominal_alpha_high = serializers.FloatField(allow_null=True)
-    ordinal_alpha = serializers.FloatField(
-        allow_null=True, help_text="Krippendorff's α of the places that responses were given."
-    )
-    kendall_tau_b = serializers.FloatField(
-        allow_null=True, help_text="On average over every two annotators of a task."
-    )
-    kendall_w = serializers.FloatField(allow_null=True, help_text="On average over the tasks.")
 
 
 class TaskResponseOut(serializers.Serializer):
@@ -162,6 +139,11 @@ class BatchesViewSet(ProjectViewSet):
     def agreement(self, request: Request, pk: int) -> Response:
         """How far the annotators of the batch agree: as a share, corrected for chance, and as rank correlations."""
         return Response(AgreementOut(quality.batch_agreement(self.get_object())).data)
+
+    @extend_schema(responses=AnnotatorsOut)
+    def annotators(self, request: Request, pk: int) -> Response:
+        """What each annotator of the batch did: agreement, gold, time, leanings, and patterns worth a look."""
+        return Response(AnnotatorsOut(answer_of(self.get_object())).data)
 
     def _changed(self, batch: Batch) -> Response:
         return Response(self.get_serializer(self.get_queryset().get(pk=batch.pk)).data)

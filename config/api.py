@@ -122,6 +122,7 @@ ENDPOINTS = tuple(
         ("GET", "batches/<int:pk>", BatchesViewSet, "retrieve", REVIEWER),
         ("GET", "batches/<int:pk>/progress", BatchesViewSet, "progress", REVIEWER),
         ("GET", "batches/<int:pk>/agreement", BatchesViewSet, "agreement", REVIEWER),
+        ("GET", "batches/<int:pk>/annotators", BatchesViewSet, "annotators", REVIEWER),
         ("POST", "batches/<int:pk>/pause", BatchesViewSet, "pause", MANAGER),
         ("POST", "batches/<int:pk>/reopen", BatchesViewSet, "reopen", MANAGER),
         ("POST", "batches/<int:pk>/close", BatchesViewSet, "close", MANAGER),

@@ -9,6 +9,7 @@ from django.utils.safestring import SafeString
 from alignment.judgements import Rate
 from alignment.models import Scorecard
 from alignment.scorecards import WinRate
+from annotation.habits import Leaning
 from training.models import Run
 
 register = template.Library()
@@ -69,8 +70,23 @@ def win_rate(measured: Scorecard | WinRate | Rate | str | None, label: str = "Wi
     low, value, high = measured.win_rate_low, measured.win_rate, measured.win_rate_high
     if low is None or value is None or high is None:
         return format_html('<span class="muted">{}</span>', NOT_MEASURED)
-    left, middle, right = (round(EDGE + WIDTH * part, 1) for part in (low, value, high))
     tone = "good" if low > 0.5 else "danger" if high < 0.5 else "even"
+    return _interval(low, value, high, label, tone)
+
+
+@register.simple_tag
+def leaning(measured: Leaning, label: str) -> SafeString:
+    """A leaning with its 95% interval, drawn on a line whose middle is none; it is neither good nor bad by itself."""
+    low, value, high = measured.win_rate_low, measured.win_rate, measured.win_rate_high
+    if value is None:
+        return format_html('<span class="muted">nothing to tell it by</span>')
+    if low is None or high is None:
+        return format_html("{} <span class='muted'>of {}</span>", percent(value), measured.pairs)
+    return _interval(low, value, high, label, "even")
+
+
+def _interval(low: float, value: float, high: float, label: str, tone: str) -> SafeString:
+    left, middle, right = (round(EDGE + WIDTH * part, 1) for part in (low, value, high))
     words = f"{label} {percent(value)}, 95% interval {percent(low)} to {percent(high)}".strip()
     return format_html(
         '<span class="interval interval--{tone}">'

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_POST
 
 from alignment.scorecards import source_win_rates
 from annotation.batching import batch_progress, close_batch, compose_batch, pause_batch, reopen_batch
+from annotation.habits import BatchHabits
 from annotation.models import Assignment, Batch, Skip
 from annotation.quality import annotator_figures, batch_agreement
 from annotation.refusals import Refusal
@@ -59,6 +60,7 @@ def new_batch(request: ProjectRequest) -> HttpResponse:
 @project_page(Role.REVIEWER)
 def batch(request: ProjectRequest, batch_id: int) -> HttpResponse:
     shown = _batch(request, batch_id)
+    habits = BatchHabits(shown)
     context = {
         "batch": shown,
         "tasks": shown.tasks.count(),
@@ -66,6 +68,8 @@ def batch(request: ProjectRequest, batch_id: int) -> HttpResponse:
         "agreement": batch_agreement(shown),
         "win_rates": source_win_rates(shown),
         "annotators": annotator_figures(shown),
+        "leanings": [habits.everybody(), *habits.of_annotators()],
+        "suspicions": habits.suspicions(),
         "skips": Skip.objects.filter(task__batch=shown)
         .select_related("annotator", "task__prompt")
         .order_by("-pk"),

@@ -57,7 +57,14 @@ def sources(project: Project) -> list[Source]:
 def compose(project: Project, sources: list[Source]) -> Compose:
     """Makes a batch of new prompts, each with two different responses from each of two sources."""
 
-    def make(tasks: int = 1, *, overlap: int = 1, responses_per_task: int = 4, priority: int = 0) -> Batch:
+    def make(
+        tasks: int = 1,
+        *,
+        overlap: int = 1,
+        responses_per_task: int = 4,
+        priority: int = 0,
+        text: Callable[[], str] = str,
+    ) -> Batch:
         name = uuid.uuid4().hex
         import_prompts(
             project=project,
@@ -66,7 +73,11 @@ def compose(project: Project, sources: list[Source]) -> Compose:
         prompts = project.prompts.filter(key=name)
         Response.objects.bulk_create(
             Response(
-                prompt=prompt, source=source, drawn_by=uuid.uuid4(), index=index, text=f"{letter}{index}"
+                prompt=prompt,
+                source=source,
+                drawn_by=uuid.uuid4(),
+                index=index,
+                text=f"{letter}{index}{text()}",
             )
             for prompt in prompts
             for source, letter in zip(sources, "pq", strict=True)

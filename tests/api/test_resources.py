@@ -253,6 +253,12 @@ def test_a_batch_is_composed_watched_paused_and_closed(world: World) -> None:
     assert client.post(f"{address}/close").json()["state"] == "closed"
     assert client.post(f"{address}/reopen").status_code == 409
     assert client.get(f"{address}/agreement").json()["pairs"] == 0
+    assert client.get(f"{address}/annotators").json()["annotators"] == []
+    ranked = client.get(f"/api/v1/batches/{world.ranked.pk}/annotators").json()
+    (annotator,) = ranked["annotators"]
+    assert (annotator["annotator"], annotator["rankings"], ranked["suspicions"]) == ("annotator", 4, [])
+    assert annotator["tied_share"] == ranked["everybody"]["tied_share"] == 1 / 3
+    assert 0 <= annotator["first_shown"]["win_rate"] <= 1
     assert client.post(batches, wanted | {"name": "more"}).status_code == 409
     assert client.post(batches, wanted | {"name": "x", "sources": [10**9]}).status_code == 422
     tasks_of = client.get(
