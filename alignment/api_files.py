@@ -73,7 +73,10 @@ def send_file(
     if request.method == "HEAD":
         response = HttpResponse(content_type=content_type, headers=headers)
     elif part is None:
-        response = FileResponse(path.open("rb"), content_type=content_type, headers=headers)
+        # It names the file itself, and after its path unless it is told another name.
+        response = FileResponse(
+            path.open("rb"), as_attachment=True, filename=name, content_type=content_type, headers=headers
+        )
     else:
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
         response = StreamingHttpResponse(

@@ -20,15 +20,16 @@ from annotation.refusals import Refusal
 from training.engine.files import flush
 from training.engine.records import (
     ROWS_A_GROUP,
+    SCHEMA,
     Ranking,
     Which,
     read_rankings,
     to_pairs,
     to_sft,
     to_unpaired,
-    write_rankings,
 )
 
+META = pa.struct([("task", pa.string()), ("rankings", pa.int64()), ("sources", pa.list_(pa.string()))])
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 
@@ -40,9 +41,13 @@ class Shape:
     rows: Callable[[Ranking, Which], list[dict[str, Any]]]
 
 
-SHAPES: dict[str, Shape | None] = {
-    # The ranking records themselves; their form is the engine's.
-    "rankings": None,
+SHAPES: dict[str, Shape] = {
+    # The ranking records. A file of the engine keeps any `meta`, as text; here its form is known, and both formats of
+    # the export have the same.
+    "rankings": Shape(
+        SCHEMA.set(SCHEMA.get_field_index("meta"), pa.field("meta", META)),
+        lambda ranking, which: [ranking.to_record()],
+    ),
     "pairs": Shape(
         pa.schema(
             [
@@ -127,14 +132,11 @@ def _write(path: Path, rankings: Iterator[Ranking], shape: str, which: Any) -> N
     draft = path.with_name(f".{uuid.uuid4()}.{path.name}")  # the ending says the format
     form = SHAPES[shape]
     try:
-        if form is None:
-            write_rankings(draft, rankings)
+        rows = (row for ranking in rankings for row in form.rows(ranking, which))
+        if path.suffix == ".parquet":
+            _write_parquet(draft, form.schema, rows)
         else:
-            rows = (row for ranking in rankings for row in form.rows(ranking, which))
-            if path.suffix == ".parquet":
-                _write_parquet(draft, form.schema, rows)
-            else:
-                _write_jsonl(draft, rows)
+            _write_jsonl(draft, rows)
         _publish(draft, path)
     finally:
         draft.unlink(missing_ok=True)

@@ -53,11 +53,12 @@ def test_datasets_loads_every_shape_in_both_formats(
     assert made.filename == f"kind-replies-v1-{split}-{shape}.{format}"
 
 
-def test_both_formats_say_the_same(dataset: Dataset, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shape", SHAPES)
+def test_both_formats_say_the_same(dataset: Dataset, shape: str) -> None:
     import pyarrow.parquet as pq
 
-    lines = [json.loads(line) for line in export(dataset, shape="pairs").path.read_text().splitlines()]
-    assert pq.read_table(export(dataset, shape="pairs", format="parquet").path).to_pylist() == lines
+    lines = [json.loads(line) for line in export(dataset, shape=shape).path.read_text().splitlines()]
+    assert pq.read_table(export(dataset, shape=shape, format="parquet").path).to_pylist() == lines
 
 
 def test_an_export_is_written_once_and_its_hash_is_its_bytes(dataset: Dataset) -> None:

@@ -33,8 +33,7 @@ def test_each_shape_comes_as_jsonl_and_as_parquet_with_the_same_rows(world: Worl
     lines = [json.loads(line) for line in body_of(jsonl).splitlines()]
     assert jsonl["Content-Type"] == "application/jsonl"
     rows = pq.read_table(pa.BufferReader(body_of(parquet))).to_pylist()
-    assert len(lines) == len(rows) > 0
-    assert set(lines[0]) == set(rows[0])
+    assert lines == rows and rows
 
 
 def test_the_etag_is_the_files_hash_and_whoever_has_it_gets_304(world: World) -> None:
@@ -47,6 +46,8 @@ def test_the_etag_is_the_files_hash_and_whoever_has_it_gets_304(world: World) ->
     assert int(full["Content-Length"]) == len(content)
     assert full["Accept-Ranges"] == "bytes"
     head = client.head(address)
+    assert full["Content-Disposition"] == head["Content-Disposition"]
+    assert full["Content-Disposition"].startswith(f'attachment; filename="{world.project.slug}-v1-')
     assert head.status_code == 200 and head["Content-Length"] == full["Content-Length"] and not body_of(head)
     known = client.get(address, HTTP_IF_NONE_MATCH=full["ETag"])
     assert known.status_code == 304 and not body_of(known)

@@ -9,9 +9,9 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from annotation.models import ApiToken, Project, User
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, assert_fits
 from tests.frontend.conftest import PASSWORD
-from tests.frontend.content import fill
+from tests.frontend.content import PROMPTS, RESPONSES, fill
 
 pytestmark = pytest.mark.browser
 Picture = Callable[[Page, str], None]
@@ -33,6 +33,28 @@ def test_logging_in_leads_to_ones_projects(
     page.get_by_role("button", name="Log in").click()
 
     expect(page.get_by_role("link", name=project.name)).to_be_visible()
+
+
+@pytest.mark.parametrize("touch", [False, True], ids=["desk", "phone"])
+def test_a_word_without_an_end_widens_no_page(
+    visit: Visit, project: Project, people: dict[str, User], monkeypatch: pytest.MonkeyPatch, touch: bool
+) -> None:
+    endless = f"https://example.org/{'very-long_' * 20} and {'w' * 180}"
+    prompts = [
+        prompt | {"prompt": f"{prompt['prompt']} {endless}", "key": prompt["key"], "tags": [endless[:60]]}
+        for prompt in PROMPTS
+    ]
+    texts = {key: [f"{text} {endless}" for text in of_prompt] for key, of_prompt in RESPONSES.items()}
+    monkeypatch.setattr("tests.frontend.content.PROMPTS", prompts)
+    monkeypatch.setattr("tests.frontend.content.RESPONSES", texts)
+    batch = fill(project)
+    root = f"/projects/{project.slug}"
+    page = visit(f"{root}/prompts/", people["manager"], touch=touch)
+    assert_fits(page)
+    prompt, source = project.prompts.latest("pk"), project.sources.latest("pk")
+    for address in (f"prompts/{prompt.pk}/", f"sources/{source.pk}/", f"batches/{batch.pk}/"):
+        page.goto(f"{root}/{address}")
+        assert_fits(page)
 
 
 def test_a_new_project_goes_from_upload_to_a_prompt(

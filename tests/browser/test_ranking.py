@@ -14,8 +14,8 @@ from playwright.sync_api import Page, expect
 from annotation.assigning import next_assignment
 from annotation.batching import close_batch
 from annotation.models import Aspect, Assignment, Project, Ranking, Skip, User
-from tests.browser.conftest import Visit, assert_fits
-from tests.frontend.content import RESPONSES, fill
+from tests.browser.conftest import PHONE, Visit, assert_fits
+from tests.frontend.content import PROMPTS, RESPONSES, fill
 
 pytestmark = pytest.mark.browser
 Picture = Callable[[Page, str], None]
@@ -146,6 +146,20 @@ def test_by_touch_on_a_phone(rank: Callable[..., Page]) -> None:
 
     ranking = Ranking.objects.get()
     assert ranking.tiers == [[b], sorted([c, d], key=ranking.shown_order.index), [a]]
+
+
+def test_a_word_without_an_end_keeps_the_buttons_in_reach_on_a_phone(
+    rank: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = f"https://example.org/{'very-long_' * 40} and {'w' * 400}"
+    prompts = [prompt | {"prompt": f"{prompt['prompt']} {endless}"} for prompt in PROMPTS]
+    texts = {key: [f"{text} {endless}" for text in of_prompt] for key, of_prompt in RESPONSES.items()}
+    monkeypatch.setattr("tests.frontend.content.PROMPTS", prompts)
+    monkeypatch.setattr("tests.frontend.content.RESPONSES", texts)
+    page = rank(touch=True)
+    assert_fits(page)
+    submit = page.get_by_role("button", name="Submit").bounding_box()
+    assert submit["x"] + submit["width"] <= PHONE["width"]
 
 
 def test_on_a_phone_each_task_begins_with_its_prompt(

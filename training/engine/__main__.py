@@ -12,6 +12,7 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -88,6 +89,8 @@ def settle_process() -> None:
     """Set what libraries read when they are imported, where the environment does not say otherwise."""
     for name, value in PROCESS_SETTINGS.items():
         os.environ.setdefault(name, value)
+    # They are for who maintains this, and the tests show them; in a run's log they look like something to do.
+    warnings.filterwarnings("ignore", category=FutureWarning, module="(transformers|peft|trl|accelerate)")
     # It looks for a kernel on the Hub, which no run needs or may load, and says so at each start.
     logging.getLogger("bitsandbytes.backends.cpu.ops").addFilter(
         lambda record: "from kernels-community" not in str(record.msg)

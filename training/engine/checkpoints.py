@@ -94,7 +94,12 @@ class WholeCheckpoints(Trainer):
             with self._telling_of_full_disks():
                 super()._save_checkpoint(model, trial)
                 self.accelerator.wait_for_everyone()
+                if self.state.best_model_checkpoint:  # named by the folder aside, which is gone in a moment
+                    self.state.best_model_checkpoint = str(
+                        folder / f"checkpoint-{self.state.best_global_step}"
+                    )
                 if self.is_world_process_zero():
+                    self.state.save_to_json(str(aside / name / TRAINER_STATE_NAME))
                     put_in_place(aside / name, folder / name)
                     best = self.best_checkpoint()
                     rotate_checkpoints(

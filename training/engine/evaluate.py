@@ -98,6 +98,10 @@ def run(spec: Spec, events: Events, interrupt: Interrupt) -> None:
         "held_out_pair_accuracy": pair_accuracy(chosen_gaps, rejected_gaps),
         "held_out_pairs": len(pairs),
         "kl": float(drawn_gaps.mean()),
+        # It is a mean over few responses, and may come out below 0.
+        "kl_error": float(drawn_gaps.std(ddof=1) / math.sqrt(len(drawn_gaps)))
+        if len(drawn_gaps) > 1
+        else None,
     }
     with events.artifact("responses.jsonl") as path:
         write_records(path, _records(responses | ({"best_of": best} if best else {}), judged))

@@ -101,7 +101,7 @@ def test_the_scorecard_follows_from_the_responses(
         assert scorecard[name]["ended_share"] == pytest.approx(np.mean([r["finish"] == "stop" for r in mine]))
     assert scorecard["held_out_pairs"] == 6 * 5
     assert 0 <= scorecard["held_out_pair_accuracy"] <= 1
-    assert scorecard["kl"] > 1
+    assert scorecard["kl"] > 1 and 0 < scorecard["kl_error"] < scorecard["kl"]
     announced = [e["name"] for e in read_lines(output / "events.jsonl") if e["event"] == "artifact"]
     assert announced == ["responses.jsonl", "scorecard.json"]
 

@@ -145,6 +145,9 @@ def test_a_killed_run_chooses_the_checkpoint_that_an_unbroken_one_chooses(
     assert code == 0, log
     losses = figures_of(spec, "eval_loss")
     assert min(losses, key=lambda step: losses[step]) == 5
+    best = Path(spec["output"]) / "checkpoints" / "checkpoint-5"
+    state = json.loads((best / "trainer_state.json").read_text())
+    assert state["best_model_checkpoint"] == str(best) and "does not exist" not in log
     assert weights_of(spec) == weights_left_alone(spec, run_warm, unbroken)
 
 
