@@ -110,7 +110,7 @@ def _by_tier(record: Ranking, number: int) -> dict[str, object]:
     rows = [
         {"place": place, "text": record.responses[index], "score": record.scores[index]}
         for place, tier in enumerate(record.tiers, 1)
-        for index in tier
+        for index in sorted(tier, key=lambda index: -record.scores[index])
     ]
     ranked = {index for tier in record.tiers for index in tier}
     rows += [
