@@ -27,13 +27,23 @@ SKIPS_THAT_CLOSE = 3
 would keep its batch from ever being complete; fewer may just be one annotator's taste."""
 
 # Not theirs yet: two probes of the unique indexes assignment_annotator_once and skip_once, both on (task, annotator).
-# OFFSET 0 keeps them probes: as joins they would read all that the annotator ever had.
-_NOT_YET_THEIRS = """
+# OFFSET 0 keeps them probes: as joins they would read all that the annotator ever had. Nobody ranks what they wrote
+# themselves; the responses of a task are looked at for those alone who wrote any in the project.
+_WROTE_NONE = """
+    (NOT EXISTS (SELECT FROM annotation_source mine
+                 WHERE mine.project_id = %(project)s AND mine.person_id = %(annotator)s)
+     OR NOT EXISTS (SELECT FROM annotation_taskresponse shown
+                    JOIN annotation_response response ON response.id = shown.response_id
+                    JOIN annotation_source source ON source.id = response.source_id
+                    WHERE shown.task_id = place.task_id AND source.person_id = %(annotator)s OFFSET 0))
+"""
+_NOT_YET_THEIRS = f"""
     NOT EXISTS (SELECT FROM annotation_assignment own
                 WHERE own.task_id = place.task_id AND own.annotator_id = %(annotator)s OFFSET 0)
     AND NOT EXISTS (SELECT FROM annotation_skip passed
                     WHERE passed.task_id = place.task_id AND passed.annotator_id = %(annotator)s OFFSET 0)
-"""
+    AND {_WROTE_NONE}
+"""  # noqa: S608 - no input is spliced in
 
 # Places are handed out by task, oldest first. So an annotator has had every task up to their last one of a batch, and
 # a place there that was never leased is not for them: the search starts behind it (index assignment_progress, then
@@ -83,6 +93,7 @@ CROSS JOIN LATERAL (
                           WHERE own.task_id = place.task_id AND own.annotator_id = %(annotator)s)
           AND NOT EXISTS (SELECT FROM annotation_skip passed
                           WHERE passed.task_id = place.task_id AND passed.annotator_id = %(annotator)s)
+          AND {_WROTE_NONE}
     ORDER BY place.task_id, place.place DESC LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 ) found
 LIMIT 1
@@ -96,7 +107,7 @@ OFF_WHILE_SEARCHING = (*WAYS_AROUND_INDEXES, "jit")
 @transaction.atomic
 def next_assignment(*, annotator: User, project: Project) -> Assignment | None:
     """Lease the annotator's next place: the one they hold, if their lease has time left, else the next open one of
-    the open batches, by priority, then age. Never of a task that they ranked or skipped.
+    the open batches, by priority, then age. Never of a task that they ranked or skipped, or that shows what they wrote.
 
     Returns:
         The place, leased; None if there is nothing for them now.

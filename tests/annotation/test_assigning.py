@@ -21,8 +21,16 @@ from annotation.assigning import (
     shown_order,
     skip,
 )
-from annotation.batching import batch_progress, close_batch, is_complete, pause_batch, reopen_batch
-from annotation.models import Assignment, Batch, Project, User
+from annotation.batching import (
+    batch_progress,
+    close_batch,
+    compose_batch,
+    is_complete,
+    pause_batch,
+    reopen_batch,
+)
+from annotation.importing import import_prompts
+from annotation.models import Assignment, Batch, Project, Prompt, Response, Source, User
 from annotation.projects import create_project, create_user, remove_member, update_project
 from annotation.refusals import Refusal
 from annotation.tasks import expire_leases as expire_leases_task
@@ -262,6 +270,38 @@ def test_the_order_shown_follows_from_task_and_annotator_and_is_recorded(
         orders.add(tuple(place.shown_order))
     assert len(orders) > 5
     assert is_complete(batch)
+
+
+def test_nobody_is_handed_what_they_wrote_themselves(
+    project: Project, sources: list[Source], people: People
+) -> None:
+    writer, other = people(2)
+    theirs = Source.objects.create(project=project, name="theirs", kind=Source.Kind.PERSON, person=writer)
+    import_prompts(project=project, rows=[(n, {"prompt": f"Question {n}?"}) for n in range(3)])
+    prompts = list(project.prompts.order_by("pk"))
+    for prompt in prompts:
+        for source in (sources[0], theirs if prompt == prompts[1] else sources[1]):
+            Response.objects.create(
+                prompt=prompt, source=source, drawn_by=uuid.uuid4(), index=0, text=source.name
+            )
+    compose_batch(
+        project=project,
+        name="b",
+        prompts=prompts,
+        sources=[*sources, theirs],
+        responses_per_task=2,
+        overlap=2,
+    )
+
+    def drain(annotator: User) -> list[Prompt]:
+        asked = []
+        while (place := next_assignment(annotator=annotator, project=project)) is not None:
+            asked.append(place.task.prompt)
+            answer(place, [[0], [1]])
+        return sorted(asked, key=lambda prompt: prompt.pk)
+
+    assert drain(writer) == [prompts[0], prompts[2]]
+    assert drain(other) == prompts
 
 
 def test_a_batch_of_another_project_is_not_handed_out(
