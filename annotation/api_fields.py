@@ -16,7 +16,6 @@ from django.core.validators import (
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 
-
 # What is said of a value, by kind of field, in place of the library's words; a later kind adds to an earlier one.
 SENTENCES: Mapping[type[serializers.Field], Mapping[str, str]] = {
     serializers.Field: {"required": "Is missing, and must be given.", "null": "May not be null."},

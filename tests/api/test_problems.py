@@ -89,7 +89,7 @@ def test_wrong_methods_types_and_json_are_problems(world: World) -> None:
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        ("", "The body is not JSON: it ends too early; a value is missing"),
+        ("{", "The body is not JSON: it ends too early; a name in double quotes is missing."),
         (
             '{"name": "a",\n "held_out_share" 1}',
             "The body is not JSON: at line 2, character 19 a colon is missing.",
@@ -109,7 +109,8 @@ def test_a_body_that_is_no_object_of_json_is_told_where_in_our_words(
 
 def test_what_is_wrong_with_a_field_is_told_in_our_words(world: World) -> None:
     def told(address: str, sent: Any, **how: Any) -> dict[str, str]:
-        body = problem(world.client("manager").post(f"/api/v1/{address}", sent, **how), 400)
+        who = "annotator" if "assignments" in address else "manager"
+        body = problem(world.client(who).post(f"/api/v1/{address}", sent, **how), 400)
         return {error["field"]: error["detail"] for error in body["errors"]}
 
     address = f"projects/{world.project.slug}/prompts"
@@ -128,7 +129,7 @@ def test_what_is_wrong_with_a_field_is_told_in_our_words(world: World) -> None:
         "file": "Is missing: send a file, as multipart/form-data."
     }
     sent = {"lease": "x", "key": "x", "tiers": [[], [99]], "seconds": -1, "ratings": {"a": {"0": 11}}}
-    wrong = told(f"assignments/{world.held.pk}/ranking", sent)
+    wrong = told(f"assignments/{world.held.pk}/submit", sent)
     assert wrong["key"] == "Must be a UUID: 8-4-4-4-12 hexadecimal digits."
     assert wrong["seconds"] == "Must be at least 0."
     assert "Must hold at least 1." in wrong.values() and "Must be at most 10." in wrong.values()
