@@ -64,7 +64,7 @@ def _say(field: serializers.Field) -> None:
             field.error_messages.update(sentences)
     unit = " characters" if isinstance(field, serializers.CharField) else ""
     for validator in field.validators:
-        if sentence := LIMITS.get(type(validator)):
+        if isinstance(validator, BaseValidator) and (sentence := LIMITS.get(type(validator))):
             validator.message = sentence.format(limit=validator.limit_value, unit=unit)
     child = getattr(field, "child", None)
     if child is not None:
