@@ -242,3 +242,21 @@ def test_a_wrong_value_stops_every_command_with_a_sentence_and_nothing_started(
     assert sentence.startswith("rankloop: DATABASE_URL must name a PostgreSQL server")
     assert "hidden" not in result.stderr
     assert not (tmp_path / "home").exists()
+
+
+def test_a_wrong_endpoint_stops_every_command_without_its_password(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "manage.py", "check"],
+        cwd=environment.ROOT,
+        env={
+            **os.environ,
+            "RANKLOOP_HOME": str(tmp_path),
+            "RANKLOOP_ENDPOINTS": "http://localhost:8000/v1,https://anna:hidden@example.org/v1",
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith("rankloop: Entry 2 of RANKLOOP_ENDPOINTS must be a plain address")
+    assert len(result.stderr.splitlines()) == 1
+    assert "hidden" not in result.stderr
