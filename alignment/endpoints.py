@@ -35,12 +35,16 @@ def listed_endpoints() -> list[ListedEndpoint]:
         ImproperlyConfigured: an entry is no address, or its variable does not end in ``_API_KEY``.
     """
     listed = []
-    for entry in filter(None, (part.strip() for part in settings.RANKLOOP_ENDPOINTS.split(","))):
+    entries = filter(None, (part.strip() for part in settings.RANKLOOP_ENDPOINTS.split(",")))
+    for number, entry in enumerate(entries, 1):
         url, _, variable = entry.partition("=")
         try:
             listed.append(ListedEndpoint(checked_address(url.strip()), checked_variable(variable.strip())))
-        except Refusal as refusal:
-            raise ImproperlyConfigured(f"RANKLOOP_ENDPOINTS, {entry!r}: {refusal.sentence}") from refusal
+        except Refusal:  # which shows the address, and with it a password
+            raise ImproperlyConfigured(
+                f"Entry {number} of RANKLOOP_ENDPOINTS must be a plain address, as https://api.example.org/v1, and, if "
+                "it needs a key, behind an = the key's variable, in capitals and ending in _API_KEY."
+            ) from None
     return listed
 
 

@@ -3,10 +3,72 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from django.core.validators import (
+    BaseValidator,
+    MaxLengthValidator,
+    MaxValueValidator,
+    MinLengthValidator,
+    MinValueValidator,
+)
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
+
+# What is said of a value, by kind of field, in place of the library's words; a later kind adds to an earlier one.
+SENTENCES: Mapping[type[serializers.Field], Mapping[str, str]] = {
+    serializers.Field: {"required": "Is missing, and must be given.", "null": "May not be null."},
+    serializers.CharField: {"invalid": "Must be text, in double quotes.", "blank": "May not be empty."},
+    serializers.BooleanField: {"invalid": "Must be true or false, without quotes."},
+    serializers.UUIDField: {"invalid": "Must be a UUID: 8-4-4-4-12 hexadecimal digits."},
+    serializers.IntegerField: {"invalid": "Must be a whole number, without quotes."},
+    serializers.FloatField: {
+        "invalid": "Must be a number, without quotes.",
+        "overflow": "Is too large for a number.",
+    },
+    serializers.ListField: {
+        "not_a_list": "Must be a list, in brackets.",
+        "empty": "May not be an empty list.",
+    },
+    serializers.DictField: {
+        "not_a_dict": "Must be an object, in braces.",
+        "empty": "May not be an empty object.",
+    },
+    serializers.ListSerializer: {
+        "not_a_list": "Must be a list, in brackets.",
+        "empty": "May not be an empty list.",
+        "max_length": "Must hold at most {max_length}.",
+        "min_length": "Must hold at least {min_length}.",
+    },
+    serializers.FileField: {
+        "required": "Is missing: send a file, as multipart/form-data.",
+        "invalid": "Must be a file, sent as multipart/form-data.",
+        "no_name": "The file needs a name, whose ending says what it is.",
+        "empty": "The file is empty.",
+    },
+    serializers.BaseSerializer: {"invalid": "Must be an object, in braces."},
+}
+LIMITS: Mapping[type[BaseValidator], str] = {
+    MaxValueValidator: "Must be at most {limit}.",
+    MinValueValidator: "Must be at least {limit}.",
+    MaxLengthValidator: "Must hold at most {limit}{unit}.",
+    MinLengthValidator: "Must hold at least {limit}{unit}.",
+}
+
+
+def _say(field: serializers.Field) -> None:
+    """Give ``field``, and what it holds, Rankloop's sentences."""
+    for kind, sentences in SENTENCES.items():
+        if isinstance(field, kind):
+            field.error_messages.update(sentences)
+    unit = " characters" if isinstance(field, serializers.CharField) else ""
+    for validator in field.validators:
+        if isinstance(validator, BaseValidator) and (sentence := LIMITS.get(type(validator))):
+            validator.message = sentence.format(limit=validator.limit_value, unit=unit)
+    child = getattr(field, "child", None)
+    if child is not None:
+        _say(child)
 
 
 class Text(serializers.CharField):
@@ -82,6 +144,16 @@ class Uuid(serializers.UUIDField):
 # What a request's body may hold. A field that is not declared is refused: it may be a misspelt one. (No docstring:
 # drf-spectacular would put it in the place of every subclass's own.)
 class Input(serializers.Serializer):
+    default_error_messages = {
+        "invalid": "The body must be an object, in braces, with a value for each field."
+    }
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        fields: dict[str, serializers.Field] = super().get_fields()
+        for field in fields.values():
+            _say(field)
+        return fields
+
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         declared = {name for name, field in self.fields.items() if not field.read_only}
         strangers = data.keys() - declared if isinstance(data, dict) else set()

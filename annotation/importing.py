@@ -11,7 +11,17 @@ from django.db import transaction
 
 from annotation.models import Project, Prompt, Response, Source
 from annotation.refusals import Refusal
-from annotation.rows import PROMPT_FIELDS, RESPONSE_FIELDS, Checking, Reply, Row, prompt_of, reply_of
+from annotation.rows import (
+    PROMPT_FIELDS,
+    PROMPT_NEEDS,
+    RESPONSE_FIELDS,
+    RESPONSE_NEEDS,
+    Checking,
+    Reply,
+    Row,
+    prompt_of,
+    reply_of,
+)
 from annotation.splitting import split_of
 
 
@@ -41,7 +51,7 @@ def import_prompts(*, project: Project, rows: Iterable[tuple[int, Row]]) -> Impo
     """
     # Imports into a project take turns, so that what counts as existing is true; and the share stands still.
     project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
-    checking = Checking(rows, PROMPT_FIELDS)
+    checking = Checking(rows, PROMPT_FIELDS, PROMPT_NEEDS)
     created = existing = 0
     for chunk in checking.chunks(prompt_of):
         new: dict[str, Prompt] = {}
@@ -82,7 +92,7 @@ def import_responses(
             field="source",
         )
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
-    checking = Checking(rows, RESPONSE_FIELDS)
+    checking = Checking(rows, RESPONSE_FIELDS, RESPONSE_NEEDS)
     created = existing = 0
     numbered: Counter[int] = Counter()
     for chunk in checking.chunks(reply_of):

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from annotation.refusals import LineError, Refusal
 from annotation.rows import Row
+from config.api_parsing import fault_of_json
 
 LONGEST_LINE = 2**22
 """Bytes of one line, 4 MiB: far beyond any conversation that a person would read, and small beside memory."""
@@ -63,7 +64,7 @@ def _read_jsonl(file: IO[bytes], filename: str) -> Iterator[tuple[int, Row]]:
 
 def _json_row(number: int, line: str) -> Row:
     try:
-        row = json.loads(line)
+        row = json.loads(line.rstrip())
     except RecursionError:
         return LineError(number, "", "is nested too deeply")
     except ValueError as error:
@@ -71,7 +72,7 @@ def _json_row(number: int, line: str) -> Row:
             return LineError(
                 number, "", "starts a JSON list; write one object a line, without brackets around"
             )
-        return LineError(number, "", f"is not JSON: {error}")
+        return LineError(number, "", f"is not JSON: {fault_of_json(error)}")
     if not isinstance(row, dict):
         return LineError(number, "", f'must be an object like {{"prompt": …}}, not {line.strip()!r:.60}')
     return row
@@ -166,8 +167,10 @@ def _csv_row(number: int, names: list[str], cells: list[str]) -> Row:
         elif name in JSON_COLUMNS and (name != "tags" or cell.lstrip().startswith("[")):
             try:
                 row[name] = json.loads(cell)
-            except (ValueError, RecursionError) as error:
-                return LineError(number, name, f"is not JSON: {error}")
+            except RecursionError:
+                return LineError(number, name, "is nested too deeply")
+            except ValueError as error:
+                return LineError(number, name, f"is not JSON: {fault_of_json(error)}")
         elif name == "tags":
             row[name] = [tag.strip() for tag in cell.split(",") if tag.strip()]
         else:
@@ -184,6 +187,8 @@ def _read_parquet(file: IO[bytes], filename: str) -> Iterator[tuple[int, Row]]:
                     number += 1
                     yield number, {name: value for name, value in row.items() if value is not None}
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise Refusal(
-            "invalid", f"{filename} is not a whole Parquet file: {error} (after row {number}).", field="file"
-        ) from error
+        if not number:
+            sentence = f"{filename} is not a Parquet file, or is cut off. Send it again, or write it anew."
+        else:
+            sentence = f"{filename} is damaged after row {number:,}. Send it again, or write it anew."
+        raise Refusal("invalid", sentence, field="file") from error

@@ -13,10 +13,13 @@ from annotation.splitting import digest_of
 
 MOST_ERRORS_LISTED = 1000
 ROWS_A_CHUNK = 1000
+MOST_COLUMNS_NAMED = 50
 ROLES = ("system", "user", "assistant")
 PASSAGE_FIELDS = ("id", "title", "text", "url")
 PROMPT_FIELDS = frozenset({"prompt", "messages", "context", "key", "tags", "language"})
+PROMPT_NEEDS = (("prompt", "messages"),)
 RESPONSE_FIELDS = frozenset({"prompt", "messages", "key", "digest", "text", "response", "index", "tokens"})
+RESPONSE_NEEDS = (("key", "digest", "prompt", "messages"), ("text", "response"))
 LARGEST_INDEX = 32_767
 LARGEST_COUNT = 2**31 - 1
 
@@ -44,11 +47,22 @@ class BadField(ValueError):
 
 
 class Checking:
-    """Runs over an import's rows once, in chunks, and remembers what was wrong."""
+    """Runs over an import's rows once, in chunks, and remembers what was wrong.
 
-    def __init__(self, rows: Iterable[tuple[int, Row]], known: frozenset[str]) -> None:
+    Args:
+        rows: line number and row each.
+        known: the fields that a row may have.
+        needs: groups of fields; a row has one of each.
+    """
+
+    def __init__(
+        self, rows: Iterable[tuple[int, Row]], known: frozenset[str], needs: Sequence[Sequence[str]]
+    ) -> None:
         self.rows = rows
         self.known = known
+        self.needs = needs
+        self.columns: dict[str, None] = {}
+        self.unreadable = 0
         self.seen = 0
         self.bad = 0
         self.errors: list[LineError] = []
@@ -61,8 +75,11 @@ class Checking:
         for line, row in self.rows:
             self.seen += 1
             if isinstance(row, LineError):
+                self.unreadable += 1
                 self.refuse(row.line, row.field, row.reason)
                 continue
+            if len(self.columns) < MOST_COLUMNS_NAMED:
+                self.columns |= dict.fromkeys(str(name) for name, value in row.items() if value is not None)
             try:
                 parsed = parse(row)
             except BadField as error:
@@ -89,6 +106,7 @@ class Checking:
             listed = f" The first {MOST_ERRORS_LISTED:,} are listed." if self.bad > len(self.errors) else ""
             first = min(self.errors, key=lambda error: error.line)
             where = f"{first.field}: " if first.field else ""
+            self._require_columns(what)
             raise Refusal(
                 "invalid",
                 f"{self.bad:,} of {self.seen:,} lines {'is' if self.bad == 1 else 'are'} wrong, so no {what} were "
@@ -98,6 +116,23 @@ class Checking:
             )
         if not self.seen:
             raise Refusal("invalid", f"The file holds no {what}.", field="file")
+
+    def _require_columns(self, what: str) -> None:
+        """Raise Refusal where a column is missing from every line: told once, it is understood."""
+        if self.unreadable:
+            return
+        missing = [" or ".join(group) for group in self.needs if not self.columns.keys() & set(group)]
+        if not self.columns or not missing or len(self.columns) >= MOST_COLUMNS_NAMED:
+            return
+        needed = [name for group in self.needs for name in group]
+        optional = sorted(self.known - set(needed))
+        raise Refusal(
+            "invalid",
+            f"No line has a value for {', nor for '.join(missing)}, so no {what} were imported. The columns that have "
+            f"values are {', '.join(f'{name!r:.40}' for name in self.columns)}; expected are "
+            f"{', and '.join(' or '.join(group) for group in self.needs)}, and there may be {', '.join(optional)}.",
+            field="file",
+        )
 
 
 def prompt_of(row: Mapping[str, Any]) -> Prompt:
@@ -117,7 +152,7 @@ def reply_of(row: Mapping[str, Any]) -> Reply:
     """The row as a response. Raises BadField."""
     field = "response" if row.get("text") is None and row.get("response") is not None else "text"
     if row.get("text") is not None and row.get("response") is not None:
-        raise BadField("response", "give `text` or `response`, not both")
+        raise BadField("response", "give text or response, not both")
     return Reply(
         names=_names(row),
         text=_text(row.get(field), field),
@@ -132,23 +167,23 @@ def _names(row: Mapping[str, Any]) -> tuple[str, str]:
     if row.get("key") not in (None, ""):
         return "key", _text(row["key"], "key")
     if row.get("prompt") is None and row.get("messages") is None:
-        raise BadField("prompt", "name the prompt by `key`, `digest`, `prompt` or `messages`")
+        raise BadField("prompt", "name the prompt by key, digest, prompt or messages")
     return "digest", digest_of(_messages_of(row))
 
 
 def _messages_of(row: Mapping[str, Any]) -> list[dict[str, str]]:
     prompt, messages = row.get("prompt"), row.get("messages")
     if prompt is not None and messages is not None:
-        raise BadField("messages", "give `prompt` or `messages`, not both")
+        raise BadField("messages", "give prompt or messages, not both")
     if isinstance(prompt, str):
         return [{"role": "user", "content": _filled(prompt, "prompt")}]
     field = "prompt" if prompt is not None else "messages"
     messages = prompt if prompt is not None else messages
     if messages is None:
-        raise BadField("prompt", "is missing: give text, or a list of messages with `role` and `content`")
+        raise BadField("prompt", "is missing: give text, or a list of messages with role and content")
     if not _is_list(messages) or not messages:
         raise BadField(
-            field, f"must be text or a list of messages with `role` and `content`, not {messages!r:.60}"
+            field, f"must be text or a list of messages with role and content, not {messages!r:.60}"
         )
     checked = [_message(message, f"{field}[{number}]", number) for number, message in enumerate(messages)]
     if checked[-1]["role"] != "user":
@@ -158,7 +193,7 @@ def _messages_of(row: Mapping[str, Any]) -> list[dict[str, str]]:
 
 def _message(message: Any, field: str, number: int) -> dict[str, str]:
     if not isinstance(message, Mapping) or set(message) != {"role", "content"}:
-        raise BadField(field, f"must be an object with `role` and `content` only, not {message!r:.60}")
+        raise BadField(field, f"must be an object with role and content only, not {message!r:.60}")
     if message["role"] not in ROLES:
         raise BadField(f"{field}.role", f"must be one of {', '.join(ROLES)}, not {message['role']!r:.60}")
     if message["role"] == "system" and number:

@@ -19,6 +19,7 @@ class Pages(PageNumberPagination):
     page_size_query_param = "page_size"
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
+        self._refuse_unknown(request, view)  # here, since every list passes here
         try:
             return super().paginate_queryset(queryset, request, view)
         except NotFound as error:
@@ -26,6 +27,15 @@ class Pages(PageNumberPagination):
             raise NoSuchPage(
                 f"There is no page {asked!r:.40} of this list. Begin at page 1 and follow `next` while there is one."
             ) from error
+
+    def _refuse_unknown(self, request: Request, view: Any) -> None:
+        """Raise ValidationError for a parameter that is not the list's: a misspelt filter would list everything."""
+        known = [*getattr(getattr(view, "filterset_class", None), "base_filters", ())]
+        known += ["ordering"] if getattr(view, "ordering_fields", ()) else []
+        known += [self.page_query_param, self.page_size_query_param]
+        if strangers := sorted(set(request.query_params) - set(known)):
+            sentence = f"There is no such parameter; known here: {', '.join(known)}."
+            raise ValidationError(dict.fromkeys(strangers, sentence))
 
     def get_page_size(self, request: Request) -> int:
         given = request.query_params.get("page_size")

@@ -68,6 +68,10 @@ def problem_of(exception: Exception, context: dict[str, Any]) -> Response:
             code, number = "invalid", exception.status_code
             errors = list(_flat(exception.detail))
             sentence = "Nothing was changed: see `errors` for each field that is wrong."
+            if errors and not any(
+                error["field"] for error in errors
+            ):  # what is wrong is no field, but the whole
+                sentence, errors = " ".join(error["detail"] for error in errors), []
         case NoSuchPage() | NoSuchAddress():
             code, number, sentence = "not_found", status.HTTP_404_NOT_FOUND, str(exception.detail)
         case Http404() | exceptions.NotFound():

@@ -16,9 +16,19 @@ def main() -> None:
 
         sys.exit(up(sys.argv[2:]))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-    from config.embedded_postgres import provide_database
-
-    provide_database()
+    import django
+    from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
 
+    from config import environment
+    from config.embedded_postgres import provide_database
+
+    for sentence in environment.unknown_names():
+        print(f"rankloop: {sentence}", file=sys.stderr)
+    try:
+        environment.check()
+        provide_database()
+        django.setup()
+    except ImproperlyConfigured as error:
+        sys.exit(f"rankloop: {error}")
     execute_from_command_line(sys.argv)

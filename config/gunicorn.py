@@ -2,8 +2,8 @@
 
 from config import environment
 
-bind = f"{environment.read('RANKLOOP_BIND')}:{environment.read('RANKLOOP_PORT')}"
-workers = int(environment.read("RANKLOOP_WEB_WORKERS"))
+bind = f"{environment.read('RANKLOOP_BIND')}:{environment.read_port()}"
+workers = environment.read_web_workers()
 worker_class = "gthread"
 threads = 8
 timeout = 60

@@ -34,12 +34,21 @@ class BoundContext(logging.Filter):
         return True
 
 
+class OneLineRefusals(logging.Filter):
+    """Takes the traceback off Django's warnings of refused requests (403, 404, …): no code of ours went wrong."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno <= logging.WARNING:
+            record.exc_info = record.exc_text = None
+        return True
+
+
 def configuration(level: str) -> dict[str, Any]:
     """The ``dictConfig`` of every process: one handler, to the standard error, which the supervisor keeps."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "filters": {"context": {"()": BoundContext}},
+        "filters": {"context": {"()": BoundContext}, "one line": {"()": OneLineRefusals}},
         "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s%(context)s: %(message)s"}},
         "handlers": {
             "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["context"]}
@@ -47,6 +56,8 @@ def configuration(level: str) -> dict[str, Any]:
         "root": {"handlers": ["console"], "level": level},
         "loggers": {
             "django": {"handlers": ["console"], "level": level, "propagate": False},
+            # Where records begin, since a logger's filters see only its own.
+            "django.request": {"filters": ["one line"]},
             # A line for each tick of the scheduler, several times a minute, hides the lines that matter.
             "celery.app.trace": {"level": "WARNING"},
             "celery.beat": {"level": "WARNING"},

@@ -10,9 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
-from psycopg.conninfo import conninfo_to_dict
 
-from config import environment, logs, mail
+from config import environment, logs
 
 BASE_DIR = environment.ROOT
 RANKLOOP_HOME = environment.home()
@@ -23,11 +22,11 @@ except OSError as error:
         f"RANKLOOP_HOME, {RANKLOOP_HOME}, cannot be made: {error.strerror}. Set it to a folder that you may write to."
     ) from error
 RANKLOOP_DEFAULT_MODEL = environment.read("RANKLOOP_DEFAULT_MODEL")
-RANKLOOP_SIGNUP = environment.read("RANKLOOP_SIGNUP") == "1"
-RANKLOOP_ANYONE_CREATES_PROJECTS = environment.read("RANKLOOP_ANYONE_CREATES_PROJECTS") == "1"
+RANKLOOP_SIGNUP = environment.read_switch("RANKLOOP_SIGNUP")
+RANKLOOP_ANYONE_CREATES_PROJECTS = environment.read_switch("RANKLOOP_ANYONE_CREATES_PROJECTS")
 RANKLOOP_ENDPOINTS = environment.read("RANKLOOP_ENDPOINTS")
-RANKLOOP_UPLOAD_MIB = environment.read_number("RANKLOOP_UPLOAD_MIB")
-RANKLOOP_URL = environment.read("RANKLOOP_URL").rstrip("/")
+RANKLOOP_UPLOAD_MIB = environment.read_upload_mib()
+RANKLOOP_URL = environment.read_url()
 
 
 def _secret_key() -> str:
@@ -47,13 +46,12 @@ def _secret_key() -> str:
 
 
 def _database() -> dict[str, Any]:
-    url = environment.read("DATABASE_URL")
-    if not url:
+    parts = environment.read_database()
+    if not parts:
         raise ImproperlyConfigured(
             "DATABASE_URL is not set. `make run` and `manage.py` start the embedded PostgreSQL and set it; "
             "other commands need it in the environment."
         )
-    parts = dict(conninfo_to_dict(url))
     return {
         "ENGINE": "django.db.backends.postgresql",
         "NAME": parts.pop("dbname", "rankloop"),
@@ -71,8 +69,8 @@ def _database() -> dict[str, Any]:
 
 
 SECRET_KEY = _secret_key()
-DEBUG = environment.read("RANKLOOP_DEBUG") == "1"
-ALLOWED_HOSTS = [host.strip() for host in environment.read("RANKLOOP_HOSTS").split(",") if host.strip()]
+DEBUG = environment.read_switch("RANKLOOP_DEBUG")
+ALLOWED_HOSTS = environment.read_hosts()
 if RANKLOOP_URL:
     ALLOWED_HOSTS.append(urlsplit(RANKLOOP_URL).hostname or "")
 if RANKLOOP_URL.startswith("https://"):
@@ -185,7 +183,7 @@ ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_ADAPTER = "frontend.accounts.AccountAdapter"
 ACCOUNT_FORMS = {"login": "frontend.accounts.LoginForm"}
 
-_mail = mail.mail_server(environment.read("RANKLOOP_EMAIL_URL"), environment.read("RANKLOOP_EMAIL_FROM"))
+_mail = environment.read_mail()
 EMAIL_BACKEND = _mail.backend
 EMAIL_HOST, EMAIL_PORT = _mail.host, _mail.port
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.user, _mail.password
@@ -292,7 +290,7 @@ SPECTACULAR_SETTINGS = {
     },
 }
 
-CELERY_BROKER_URL = environment.read("CELERY_BROKER_URL") or "filesystem://localhost"
+CELERY_BROKER_URL = environment.read_broker() or "filesystem://localhost"
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # The default gives up after 100 tries, and with it the worker.
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
@@ -328,4 +326,4 @@ if CELERY_BROKER_URL.startswith("filesystem://"):
         "control_folder": str(_broker / "control"),
     }
 
-LOGGING = logs.configuration(environment.read("RANKLOOP_LOG_LEVEL"))
+LOGGING = logs.configuration(environment.read_log_level())

@@ -12,8 +12,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
-from config import environment
-
 FREE_BYTES = 2 * 2**30
 
 
@@ -77,14 +75,6 @@ def check_port(bind: str, port: int) -> None:
             f"Port {port} is taken by another program. Stop that, or choose another port: "
             f"`RANKLOOP_PORT={port + 1} make run`."
         ) from None
-
-
-def whole_number(name: str, *, low: int = 1, high: int = 1024) -> int:
-    """The environment variable ``name`` as a number from ``low`` to ``high``. Raises CannotStart if it is none."""
-    text = environment.read(name)
-    if not text.isdecimal() or not low <= int(text) <= high:
-        raise CannotStart(f"{name} is {text!r}; it must be a whole number from {low} to {high}.")
-    return int(text)
 
 
 def read_record(home: Path) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from django.core.exceptions import ImproperlyConfigured
+
 from config import embedded_postgres, environment
 from config.health import PATH as HEALTH
 from config.launching.checks import (
@@ -20,7 +22,6 @@ from config.launching.checks import (
     check_port,
     claim_home,
     read_record,
-    whole_number,
     write_record,
 )
 from config.launching.supervisor import (
@@ -44,9 +45,12 @@ def main(arguments: list[str]) -> int:
     )
     parser.parse_args(arguments)
     stopping = _Stopping()
+    for sentence in environment.unknown_names():
+        print(f"rankloop: {sentence}", file=sys.stderr)
     try:
+        environment.check()
         _run(stopping)
-    except (CannotStart, embedded_postgres.EmbeddedPostgresError) as error:
+    except (CannotStart, ImproperlyConfigured, embedded_postgres.EmbeddedPostgresError) as error:
         print(f"\nrankloop: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -87,9 +91,7 @@ class _Stopping:
 def _run(stopping: _Stopping) -> None:
     began = time.monotonic()
     home = environment.home()
-    port = whole_number("RANKLOOP_PORT", high=65535)
-    whole_number("RANKLOOP_WEB_WORKERS")
-    whole_number("RANKLOOP_ACCELERATORS")
+    port = environment.read_port()
     bind = environment.read("RANKLOOP_BIND")
     with claim_home(home):
         if left := end_leftovers(read_record(home).get("services", {})):
@@ -131,7 +133,7 @@ def _run(stopping: _Stopping) -> None:
 def address(bind: str, port: int) -> str:
     """Where a browser on this machine, or the world if RANKLOOP_URL says so, finds the web."""
     host = "localhost" if bind in ("127.0.0.1", "0.0.0.0", "::", "::1") else bind  # noqa: S104 - compared, not bound
-    return environment.read("RANKLOOP_URL") or f"http://{host}:{port}"
+    return environment.read_url() or f"http://{host}:{port}"
 
 
 @contextmanager

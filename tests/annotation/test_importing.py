@@ -99,7 +99,7 @@ def test_twins_within_a_file_count_as_existing(project: Project) -> None:
         ({"prompt": {"role": "user"}}, "prompt", "must be text or a list"),
         ({"messages": "Why?"}, "messages", "must be text or a list"),
         ({"prompt": "a", "messages": said("a")}, "messages", "not both"),
-        ({"prompt": ["Why?"]}, "prompt[0]", "must be an object with `role` and `content` only"),
+        ({"prompt": ["Why?"]}, "prompt[0]", "must be an object with role and content only"),
         ({"prompt": [{"role": "user", "content": "a", "name": "b"}]}, "prompt[0]", "only"),
         ({"prompt": [{"role": "human", "content": "a"}]}, "prompt[0].role", "system, user, assistant"),
         ({"prompt": [{"role": ["user"], "content": "a"}]}, "prompt[0].role", "must be one of"),
@@ -265,3 +265,27 @@ def test_formats_agree(project: Project) -> None:
         for name, text in files.items()
     ]
     assert [(report.created, report.existing) for report in reports] == [(5, 0), (0, 5)]
+
+
+def test_a_file_of_other_columns_is_told_once_with_those_it_has_and_those_expected(project: Project) -> None:
+    with pytest.raises(Refusal) as refused:
+        import_prompts(
+            project=project, rows=lines(*({"question": f"Why {n}?", "answer": "So."} for n in range(50)))
+        )
+    assert refused.value.lines == []
+    assert refused.value.sentence == (
+        "No line has a value for prompt or messages, so no prompts were imported. The columns that have values are "
+        "'question', 'answer'; expected are prompt or messages, and there may be context, key, language, tags."
+    )
+
+
+def test_responses_in_other_columns_are_told_once_too(project: Project, source: Source) -> None:
+    with pytest.raises(Refusal, match="No line has a value for text or response, so no responses") as refused:
+        import_responses(
+            project=project,
+            source=source,
+            rows=lines({"key": "why", "output": "a"}, {"key": "how", "output": "b"}),
+            drawn_by=uuid.uuid4(),
+        )
+    assert refused.value.lines == []
+    assert "expected are key or digest or prompt or messages, and text or response" in refused.value.sentence

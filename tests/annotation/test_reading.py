@@ -59,6 +59,27 @@ def test_each_unreadable_line_is_told_and_the_others_are_read() -> None:
     assert [line for line, row in rows_of(data, "x.jsonl") if isinstance(row, dict)] == [1, 7]
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("nonsense", "is not JSON: at character 1 a value is missing"),
+        ('{"prompt": "a" "b"}', "is not JSON: at character 16 a comma, or the end of the list or object"),
+        ("{'prompt': 1}", "is not JSON: at character 2 a name in double quotes is missing"),
+        ('{"prompt" 1}', "is not JSON: at character 11 a colon is missing"),
+        ('{"prompt": "a\\x"}', "is not JSON: at character 14 text holds a backslash"),
+        ('{"prompt": "a\tb"}', "is not JSON: at character 14 text holds a line break, a tab"),
+        ('{"prompt": "a"} {}', "is not JSON: at character 17 more follows"),
+        ('{"prompt": ', "is not JSON: it ends too early; a value is missing"),
+        ('{"prompt": "a', "is not JSON: at character 12 text begins whose closing quote is missing"),
+        ('{"prompt": ' + "9" * 5000 + "}", "thousands of digits"),
+    ],
+)
+def test_what_is_no_json_is_told_by_the_character_of_its_own_line(line: str, reason: str) -> None:
+    found = reasons(b'{"prompt": "good"}\n\n' + line.encode() + b"\n")
+    assert reason in found[3]
+    assert "line 1" not in found[3]
+
+
 def test_a_json_list_is_told_to_become_lines() -> None:
     assert "one object a line" in reasons(b'[\n{"prompt": "a"}\n]')[1]
 
@@ -132,8 +153,19 @@ def test_parquet_rows_with_nested_columns() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"no parquet at all", b"PAR1" + b"\x00" * 100 + b"PAR1"])
 def test_what_is_not_parquet_is_refused(data: bytes) -> None:
-    with pytest.raises(Refusal, match="not a whole Parquet file"):
+    with pytest.raises(Refusal, match="is not a Parquet file, or is cut off"):
         rows_of(data, "x.parquet")
+
+
+def test_a_parquet_file_that_is_damaged_in_the_middle_is_told_by_the_row() -> None:
+    table = pa.table({"prompt": [f"Question {n}? {n * 7919 % 10007}" for n in range(600)]})
+    whole = io.BytesIO()
+    pq.write_table(table, whole, row_group_size=300, compression="gzip")
+    data = bytearray(whole.getvalue())
+    start = pq.ParquetFile(whole).metadata.row_group(1).column(0).data_page_offset
+    data[start : start + 400] = b"\xff" * 400
+    with pytest.raises(Refusal, match=r"x\.parquet is damaged after row \d+\. Send it again"):
+        rows_of(bytes(data), "x.parquet")
 
 
 @pytest.mark.parametrize("filename", ["x.xlsx", "x", "x.jsonl.gz"])

@@ -86,6 +86,55 @@ def test_wrong_methods_types_and_json_are_problems(world: World) -> None:
         problem(client.post("/api/v1/projects", broken, content_type="application/json"), 400)
 
 
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("{", "The body is not JSON: it ends too early; a name in double quotes is missing."),
+        (
+            '{"name": "a",\n "held_out_share" 1}',
+            "The body is not JSON: at line 2, character 19 a colon is missing.",
+        ),
+        ('{"name": NaN}', "The body is not JSON: it holds a number that is infinite, none (NaN)"),
+        (b'{"name": "\xff"}', "The body is not JSON: at byte 11 it is not UTF-8."),
+        ('["a"]', "The body must be an object, in braces, with a value for each field."),
+    ],
+)
+def test_a_body_that_is_no_object_of_json_is_told_where_in_our_words(
+    world: World, body: str | bytes, sentence: str
+) -> None:
+    told = problem(world.client("admin").post("/api/v1/projects", body, content_type="application/json"), 400)
+    assert told["detail"].startswith(sentence)
+    assert "errors" not in told
+
+
+def test_what_is_wrong_with_a_field_is_told_in_our_words(world: World) -> None:
+    def told(address: str, sent: Any, **how: Any) -> dict[str, str]:
+        who = "annotator" if "assignments" in address else "manager"
+        body = problem(world.client(who).post(f"/api/v1/{address}", sent, **how), 400)
+        return {error["field"]: error["detail"] for error in body["errors"]}
+
+    address = f"projects/{world.project.slug}/prompts"
+    assert told(address, {"messages": "Why?", "tags": {}, "key": "k" * 201, "language": None}) == {
+        "messages": "Must be a list, in brackets.",
+        "tags": "Must be a list, in brackets.",
+        "key": "Must hold at most 200 characters.",
+        "language": "May not be null.",
+    }
+    assert told(address, {"messages": ["Why?", {"role": "user", "content": 5}]}) == {
+        "messages.0": "Must be an object, in braces.",
+        "messages.1.content": "Must be text, in double quotes.",
+    }
+    assert told(address, {}) == {"messages": "Is missing, and must be given."}
+    assert told(f"{address}/import", {}, format="multipart") == {
+        "file": "Is missing: send a file, as multipart/form-data."
+    }
+    sent = {"lease": "x", "key": "x", "tiers": [[], [99]], "seconds": -1, "ratings": {"a": {"0": 11}}}
+    wrong = told(f"assignments/{world.held.pk}/submit", sent)
+    assert wrong["key"] == "Must be a UUID: 8-4-4-4-12 hexadecimal digits."
+    assert wrong["seconds"] == "Must be at least 0."
+    assert "Must hold at least 1." in wrong.values() and "Must be at most 10." in wrong.values()
+
+
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(world: World, settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
     problem(world.client("admin").post("/api/v1/projects", {"name": "n" * 200}), 413)

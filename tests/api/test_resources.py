@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
 from annotation.models import Prompt
@@ -376,3 +377,25 @@ def test_folders_of_the_server_are_administrators_to_name(world: World) -> None:
     folder = {"name": "b", "location": "/etc"}
     assert world.client("manager").post(versions, folder).status_code == 403
     assert world.client("admin").post(versions, folder).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("address", "known"),
+    [
+        ("projects", "ordering, page, page_size"),
+        ("projects/{slug}/members", "page, page_size"),
+        ("tokens", "page, page_size"),
+        ("projects/{slug}/tasks", "batch, prompt, page, page_size"),
+        ("runs/{run}/metrics", "name, page, page_size"),
+    ],
+)
+def test_a_list_refuses_a_parameter_that_it_does_not_know(world: World, address: str, known: str) -> None:
+    address = f"/api/v1/{address.format(slug=world.project.slug, run=world.run.pk)}"
+    client = world.client("manager")
+    refused = client.get(f"{address}?page=1&Batch=1")
+    assert refused.status_code == 400
+    (error,) = refused.json()["errors"]
+    assert error["field"] == "Batch"
+    assert error["detail"].startswith("There is no such parameter; known here: ")
+    assert error["detail"].endswith(f"{known}.")
+    assert client.get(f"{address}?page=1&page_size=5").status_code == 200

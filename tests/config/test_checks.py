@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from config.launching.checks import CannotStart, check_port, claim_home, whole_number, write_record
+from config.launching.checks import CannotStart, check_port, claim_home, write_record
 
 
 def test_a_taken_port_names_the_variable_and_a_free_one_passes() -> None:
@@ -47,10 +47,3 @@ def test_a_nearly_full_disk_is_refused_before_anything_starts(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10 * 2**30, 9 * 2**30, 2**30))
     with pytest.raises(CannotStart, match=r"1\.0 GiB free, and Rankloop needs 2 GiB"):
         claim_home(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "0", "-1", "many", "99999999"])
-def test_a_number_out_of_range_names_the_variable(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANKLOOP_PORT", text)
-    with pytest.raises(CannotStart, match=r"RANKLOOP_PORT is .* whole number from 1 to 65535"):
-        whole_number("RANKLOOP_PORT", high=65535)

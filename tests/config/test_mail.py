@@ -68,8 +68,9 @@ def test_a_wrong_value_stops_the_start(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert result.returncode != 0
-    assert "RANKLOOP_EMAIL_URL must be smtp://" in result.stderr
+    assert result.returncode == 1
+    assert result.stderr.startswith("rankloop: RANKLOOP_EMAIL_URL must be smtp://")
+    assert len(result.stderr.splitlines()) == 1
 
 
 class _Postman(socketserver.StreamRequestHandler):
