@@ -156,6 +156,7 @@ class AddMemberForm(forms.Form):
     username = forms.CharField(
         label="User name or e-mail",
         max_length=254,
+        help_text="Somebody without an account gets one in the next step.",
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
         ),
@@ -166,10 +167,38 @@ class AddMemberForm(forms.Form):
         name = self.cleaned_data["username"].strip()
         user = User.objects.filter(username=name).first() or User.objects.filter(email__iexact=name).first()
         if user is None:
-            raise forms.ValidationError(
-                f"There is no account {name}. An administrator makes accounts; then add the person here."
-            )
+            raise forms.ValidationError(f"There is no account {name}.", code="no_account")
         return user
+
+
+class NewAccountForm(forms.Form):
+    """An account for somebody who has none, and their role in the project."""
+
+    username = forms.CharField(
+        label="User name",
+        max_length=150,
+        help_text="Letters, digits and @ . + - _, in one word.",
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+    )
+    email = forms.EmailField(
+        label="E-mail",
+        required=False,
+        max_length=254,
+        help_text="A forgotten password is replaced by it, where this Rankloop sends mail.",
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+    )
+    role = forms.ChoiceField(choices=Membership.Role.choices)
+
+    @classmethod
+    def after(cls, refused: AddMemberForm) -> NewAccountForm | None:
+        """The form for the person whom the other one named, if they have no account."""
+        if not refused.has_error("username", "no_account"):
+            return None
+        name = refused["username"].value().strip()
+        named = {"email": name} if "@" in name else {"username": name}
+        return cls(initial={**named, "role": refused["role"].value()})
 
 
 class RoleForm(forms.Form):
