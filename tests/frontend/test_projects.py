@@ -145,11 +145,11 @@ def test_a_manager_makes_an_account_and_its_password_is_shown_once(
         ({"username": "two words"}, "username", "Enter a valid username"),
         ({"username": "<b>ana</b>"}, "username", "Enter a valid username"),
         ({"username": "a" * 151}, "username", "150"),
-        ({"username": "ana\x00"}, "username", "Null characters"),
-        ({"username": " "}, "username", "required"),
+        ({"username": "ana\x00"}, "username", "NUL character"),
+        ({"username": " "}, "username", "This is needed"),
         ({"email": "not an address"}, "email", "valid email"),
         ({"email": f"{'a' * 250}@example.org"}, "email", "254"),
-        ({"role": "administrator"}, "role", "valid choice"),
+        ({"role": "administrator"}, "role", "none of the choices"),
     ],
 )
 def test_an_account_that_cannot_be_made_changes_nothing(
@@ -352,10 +352,10 @@ def test_a_manager_edits_the_rubric(project: Project, as_role: AsRole) -> None:
     assert [(a.name, a.steps) for a in project.aspects.all()] == [("safety", 4)]
 
     for wrong, sentence in (
-        ({**charm, "steps": 11}, "less than or equal to 10"),
-        ({**charm, "name": "two words"}, "slug"),
-        ({**charm, "question": "\x00"}, "Null characters"),
-        ({**charm, "question": ""}, "required"),
+        ({**charm, "steps": 11}, "This must be at most 10."),
+        ({**charm, "name": "two words"}, "One word of letters"),
+        ({**charm, "question": "\x00"}, "NUL character"),
+        ({**charm, "question": ""}, "This is needed."),
         (safety, "stands twice"),
     ):
         answer = client.post(address, rows_of(safety, wrong))
