@@ -15,6 +15,7 @@ from annotation.batching import close_batch
 from annotation.importing import import_prompts
 from annotation.models import Batch, Project, User
 from config.mail import mail_server
+from tests.frontend.conftest import PASSWORD
 
 AsRole = Callable[[str], Client]
 
@@ -199,3 +200,10 @@ def test_a_link_for_a_forgotten_password_is_mailed_where_mail_is_sent(
     assert (letter.to, letter.from_email) == ([people["annotator"].email], "rankloop@example.org")
     link = re.search(r"https?://testserver(/accounts/password/reset/key/\S+)", letter.body)
     assert link is not None and as_role("").get(link[1], follow=True).status_code == 200
+
+
+def test_messages_of_accounts_are_in_the_words_of_the_pages(people: dict[str, User]) -> None:
+    client = Client()
+    log_in = {"login": "annotator", "password": PASSWORD}
+    assert "Logged in as annotator." in client.post("/accounts/login/", log_in, follow=True).content.decode()
+    assert "Logged out." in client.post("/accounts/logout/", follow=True).content.decode()
