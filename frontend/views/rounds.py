@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST
 from alignment import rounds as activity
 from alignment.answers import JUDGED, Answers
 from alignment.archiving import sources_in_use, versions_in_use
-from alignment.models import Round
+from alignment.models import Round, Scorecard
 from alignment.recipes import RECIPES
 from alignment.scorecards import baseline_of, source_win_rates
 from annotation.batching import batch_progress
@@ -129,10 +129,22 @@ def round(request: ProjectRequest, number: int) -> HttpResponse:
         "win_rates": source_win_rates(shown.batch) if shown.batch and shown.sources.count() > 1 else [],
         "card": card,
         "baseline": baseline_of(card) if card is not None else None,
+        "doubt": _doubt(card),
     }
     if request.role == Role.MANAGER and shown.state in JUDGED:
         context |= _answers(shown, 1, ANSWERS_AT_FIRST)
     return render(request, "rounds/round.html", context)
+
+
+def _doubt(card: Scorecard | None) -> str:
+    """What speaks against a promotion, as far as the win rate tells; empty where it speaks for it."""
+    if card is None or card.win_rate_low is None or card.win_rate_high is None:
+        return "No win rate was measured."
+    if card.win_rate_low > 0.5:
+        return ""
+    if card.win_rate_high < 0.5:
+        return "The new model is worse: the whole interval of its win rate lies below one half."
+    return "It cannot be told which model is better: the interval of the win rate holds one half."
 
 
 @project_page(Role.MANAGER)

@@ -657,3 +657,34 @@ def test_hostile_answers_are_rendered_as_text(
 def _evaluated(round: Round) -> list[tuple[str, str]]:
     run = round.round_runs.get(step=State.EVALUATING).run
     return [(draw["model"], draw["text"]) for draw in read_draws(run)]
+
+
+@pytest.mark.parametrize(
+    ("interval", "doubt"),
+    [
+        ((0.55, 0.7, 0.8), ""),
+        ((0.4, 0.6, 0.8), "It cannot be told which model is better"),
+        ((0.2, 0.3, 0.4), "The new model is worse"),
+        ((None, None, None), "No win rate was measured."),
+    ],
+)
+def test_the_question_before_a_promotion_repeats_what_speaks_against_it(
+    project: Project,
+    source: Source,
+    people: dict[str, User],
+    as_role: AsRole,
+    interval: tuple[float | None, ...],
+    doubt: str,
+) -> None:
+    begun = begin(project, people["manager"])
+    Round.objects.filter(pk=begun.pk).update(state=State.DECIDING)
+    base = begun.start_from
+    rates = dict(zip(("win_rate_low", "win_rate", "win_rate_high"), interval, strict=True))
+    figures = {which: {"ended_share": 1.0, "mean_length_tokens": 9.0} for which in ("old", "new")}
+    Scorecard.objects.create(round=begun, model_version=base, against=base, figures=figures, **rates)
+
+    page = as_role("manager").get(reverse("round", args=[project.slug, begun.number])).content.decode()
+
+    question = page[page.index('<dialog id="promote"') :].partition("</dialog>")[0]
+    assert ("notice--warn" in question) is bool(doubt) and doubt in question
+    assert "data-closes>Cancel</button>" in question
