@@ -88,7 +88,9 @@ class NewMemberOut(MemberOut):
 class MemberIn(Input):
     username = Text(max_length=150)
     role = Choice(choices=ROLE)
-    create = Flag(required=False, help_text="Make the account where there is none of that name.")
+    create = Flag(  # type: ignore[assignment]
+        required=False, help_text="Make the account where there is none of that name."
+    )
     email = Text(
         required=False, allow_blank=True, max_length=254, help_text="Of the account that `create` makes."
     )
