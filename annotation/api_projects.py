@@ -75,9 +75,25 @@ class MemberOut(serializers.ModelSerializer):
         fields = ["username", "role", "created_at"]
 
 
+class NewMemberOut(MemberOut):
+    password = serializers.CharField(
+        required=False,
+        help_text="Of an account that `create` made: temporary, and shown this once.",
+    )
+
+    class Meta(MemberOut.Meta):
+        fields = [*MemberOut.Meta.fields, "password"]
+
+
 class MemberIn(Input):
     username = Text(max_length=150)
     role = Choice(choices=ROLE)
+    create = Flag(  # type: ignore[assignment]
+        required=False, help_text="Make the account where there is none of that name."
+    )
+    email = Text(
+        required=False, allow_blank=True, max_length=254, help_text="Of the account that `create` makes."
+    )
 
 
 class MemberChange(Input):
@@ -149,14 +165,29 @@ class MembersViewSet(ProjectViewSet):
         page = self.paginate_queryset(self.get_queryset())
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
-    @extend_schema(request=MemberIn, responses={201: MemberOut})
+    @extend_schema(request=MemberIn, responses={201: NewMemberOut})
     def create(self, request: Request, project: str) -> Response:
-        """Make somebody a member, or give a member another role."""
+        """Make somebody a member, or give a member another role. With `create`, who has no account gets one: the answer
+        has its temporary password. An account that is there is only added, and its password stays."""
         given = MemberIn(data=request.data)
         given.is_valid(raise_exception=True)
-        return self._give(
-            given.validated_data["username"], given.validated_data["role"], status.HTTP_201_CREATED
+        name, role = given.validated_data["username"], given.validated_data["role"]
+        creates = given.validated_data.get("create", False)
+        if "email" in given.validated_data and not creates:
+            raise Refusal(
+                "invalid", "An e-mail address goes with `create`: people have theirs already.", field="email"
+            )
+        if not creates or User.objects.filter(username=name).exists():
+            return self._give(name, role, status.HTTP_201_CREATED)
+        member, password = projects.invite(
+            project=self.project,
+            username=name,
+            email=given.validated_data.get("email", ""),
+            role=role,
+            by=self.caller,
         )
+        body = NewMemberOut(member, context=self.get_serializer_context()).data
+        return Response(body | {"password": password}, status.HTTP_201_CREATED)
 
     @extend_schema(request=MemberChange)
     def partial_update(self, request: Request, project: str, username: str) -> Response:
@@ -176,11 +207,13 @@ class MembersViewSet(ProjectViewSet):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     def _give(self, username: str, role: str, answer: int) -> Response:
-        user = User.objects.filter(is_active=True, username=username).first()
-        if user is None:
+        user = User.objects.filter(username=username).first()
+        if user is None or not user.is_active:
             raise Refusal(
                 "invalid",
-                f"There is no account {username!r:.80}. An administrator makes accounts; then add the person here.",
+                f"There is no account {username!r:.80}. With `create` true, it is made here."
+                if user is None
+                else f"The account {username!r:.80} is locked; an administrator unlocks it.",
                 field="username",
             )
         member = projects.add_member(project=self.project, user=user, role=role)

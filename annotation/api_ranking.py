@@ -26,6 +26,7 @@ TIERS_HELP = "Response numbers, best tier first; numbers in one tier are tied."
 class NumberedResponse(serializers.Serializer):
     number = serializers.IntegerField(help_text="What tiers call it.")
     text = serializers.CharField(allow_blank=True)
+    ended = serializers.BooleanField(help_text="False where the maximum length cut it off.")
 
 
 class ProjectName(serializers.Serializer):

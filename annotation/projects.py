@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,13 +13,15 @@ from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.text import slugify
 
 from annotation import leasing
 from annotation.models import Aspect, Assignment, Membership, Project, User
 from annotation.refusals import Refusal, refusing_taken
+
+logger = logging.getLogger(__name__)
 
 Role = Membership.Role
 
@@ -151,14 +155,50 @@ def add_member(*, project: Project, user: User, role: str) -> Membership:
     Raises:
         Refusal: no such role, or the project's last manager would lose theirs.
     """
-    if role not in Role.values:
-        raise Refusal(
-            "invalid", f"A role is one of {', '.join(Role.values)}, not {role!r:.40}.", field="role"
-        )
+    _require_role_exists(role)
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     if role != Role.MANAGER:
         _keep_a_manager(project, user)
     return Membership.objects.update_or_create(project=project, user=user, defaults={"role": role})[0]
+
+
+@transaction.atomic
+def invite(
+    *, project: Project, username: str, email: str = "", role: str, by: User
+) -> tuple[Membership, str]:
+    """Make an account for somebody who has none, and make them a member.
+
+    Nothing of an account that is there can be changed in this way: neither its password nor its name or address.
+
+    Args:
+        by: the manager who makes it; it stands in the log.
+
+    Returns:
+        The membership, and the account's temporary password, of which only a hash is kept.
+
+    Raises:
+        Refusal: no such role; the name or the address is malformed, or belongs to an account.
+    """
+    _require_role_exists(role)
+    # People log in by either, in any case of letters: who has a name or an address has it alone.
+    for field, said, value in (("username", "name", username), ("email", "e-mail address", email)):
+        if value and User.objects.filter(Q(username__iexact=value) | Q(email__iexact=value)).exists():
+            raise Refusal(
+                "conflict",
+                f"The {said} {value:.254} belongs to an account already. Add the person by it, or choose another.",
+                field=field,
+            )
+    password = temporary_password()
+    user = create_user(username=username, password=password, email=email)
+    membership = add_member(project=project, user=user, role=role)
+    logger.info("The account %s was made by %s, as %s of %s", user, by, role, project.slug)
+    return membership, password
+
+
+def temporary_password() -> str:
+    """A random password of 79 bits, without characters that are easily taken for another."""
+    letters = "abcdefghjkmnpqrstuvwxyz23456789"
+    return "-".join("".join(secrets.choice(letters) for _ in range(4)) for _ in range(4))
 
 
 @transaction.atomic
@@ -229,6 +269,13 @@ def create_user(
     with refusing_taken({"annotation_user_username_key": taken}, field="username"):
         user.save()
     return user
+
+
+def _require_role_exists(role: str) -> None:
+    if role not in Role.values:
+        raise Refusal(
+            "invalid", f"A role is one of {', '.join(Role.values)}, not {role!r:.40}.", field="role"
+        )
 
 
 def _set(project: Project, changes: Mapping[str, Any]) -> None:

@@ -13,12 +13,18 @@ def blind_view(assignment: Assignment) -> dict[str, Any]:
     Returns:
         ``assignment`` and ``lease`` (to answer with), ``state``, ``leased_until``,
         ``project`` (``slug``, ``name``), ``guidelines`` (Markdown), ``prompt`` (messages), ``context``
-        (passages), ``responses`` (``{"number", "text"}`` in the order shown; tiers are lists of these numbers, which
-        were dealt at random), ``rules`` (``ties``, ``partial``), ``aspects`` (``{"name", "question", "steps"}``).
+        (passages), ``responses`` (``{"number", "text", "ended"}`` in the order shown; tiers are lists of these numbers,
+        which were dealt at random; ``ended`` is false where the maximum length cut the text off), ``rules`` (``ties``,
+        ``partial``), ``aspects`` (``{"name", "question", "steps"}``).
     """
     task = assignment.task
     project = task.batch.project
-    texts = dict(task.task_responses.values_list("position", "response__text"))
+    shown = {
+        number: {"number": number, "text": text, "ended": ended}
+        for number, text, ended in task.task_responses.values_list(
+            "position", "response__text", "response__ended"
+        )
+    }
     return {
         "assignment": assignment.pk,
         "lease": str(assignment.lease) if assignment.lease else None,
@@ -31,9 +37,7 @@ def blind_view(assignment: Assignment) -> dict[str, Any]:
             {name: passage.get(name, "") for name in ("id", "title", "text", "url")}
             for passage in task.prompt.context
         ],
-        "responses": [
-            {"number": number, "text": texts[number]} for number in assignment.shown_order or sorted(texts)
-        ],
+        "responses": [shown[number] for number in assignment.shown_order or sorted(shown)],
         "rules": {"ties": project.allow_ties, "partial": project.allow_partial},
         "aspects": list(project.aspects.values("name", "question", "steps")),
     }

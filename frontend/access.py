@@ -54,11 +54,11 @@ def project_page(needed: Role) -> Callable[[View], View]:
             role = projects.role_of(request.user, project)
             if role is None:
                 raise Http404
+            request.project, request.role = project, role  # for the navigation of the page that refuses, too
             try:
                 projects.require_role(user=request.user, project=project, role=needed)
             except Refusal as refusal:
                 raise PermissionDenied(refusal.sentence) from refusal
-            request.project, request.role = project, role
             return view(request, **kwargs)
 
         return guarded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from typing import Any, cast
 
 from django import forms
@@ -23,6 +24,37 @@ class Renderer(DjangoTemplates):
 
     form_template_name = "components/form.html"
     field_template_name = "components/field.html"
+
+
+# What Django's own fields and validators find, by the error's code, in Rankloop's words.
+SENTENCES = {
+    "required": "This is needed.",
+    "max_value": "This must be at most %(limit_value)s.",
+    "min_value": "This must be at least %(limit_value)s.",
+    "max_length": "This is %(show_value)d characters long; at most %(limit_value)d fit.",
+    "invalid_choice": "This is none of the choices. Reload the page to see those that there are now.",
+    "invalid_pk_value": "This is none of the choices. Reload the page to see those that there are now.",
+    "null_characters_not_allowed": "This holds a NUL character, which nobody can read. Take it out.",
+}
+
+
+class InSentences(forms.BaseForm):
+    """A form whose fields say what is wrong in ``SENTENCES``; an activity's refusals have no code, and stay."""
+
+    def add_error(self, field: str | None, error: Any) -> None:
+        if isinstance(error, forms.ValidationError):
+            found = error.error_dict.values() if hasattr(error, "error_dict") else [error.error_list]
+            for one in chain.from_iterable(found):
+                one.message = SENTENCES.get(one.code or "", one.message)
+        super().add_error(field, error)
+
+
+class Form(InSentences, forms.Form):
+    """The form that all others of the pages are made of."""
+
+
+class ModelForm(InSentences, forms.ModelForm):
+    """The same, of a model's fields."""
 
 
 class StorableJSONField(forms.JSONField):
@@ -81,7 +113,7 @@ def _in_its_words(form: forms.BaseForm, sentence: str) -> str:
     return re.sub(r"`(?P<path>[a-z_.\[\]0-9]+)`(?P<between>(?: at)? ?)(?P<value>\w*)", said, sentence)
 
 
-class ProjectForm(forms.ModelForm):
+class ProjectForm(ModelForm):
     class Meta:
         model = Project
         fields = ["name", "description", "guidelines", "held_out_share"]
@@ -120,7 +152,7 @@ class SettingsForm(ProjectForm):
             self.fields["held_out_share"].disabled = True
 
 
-class AspectForm(forms.ModelForm):
+class AspectForm(ModelForm):
     class Meta:
         model = Aspect
         fields = ["name", "question", "steps"]
@@ -129,6 +161,7 @@ class AspectForm(forms.ModelForm):
             "question": "What annotators are asked of each response.",
             "steps": "Ratings run from 1 to this.",
         }
+        error_messages = {"name": {"invalid": "One word of letters, digits, _ and -."}}
 
 
 class AspectRows(forms.BaseFormSet):
@@ -152,10 +185,11 @@ class AspectRows(forms.BaseFormSet):
         return [{n: row[n] for n in ("name", "question", "steps")} for row in filled if not row["DELETE"]]
 
 
-class AddMemberForm(forms.Form):
+class AddMemberForm(Form):
     username = forms.CharField(
         label="User name or e-mail",
         max_length=254,
+        help_text="Somebody without an account gets one in the next step.",
         widget=forms.TextInput(
             attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
         ),
@@ -166,17 +200,45 @@ class AddMemberForm(forms.Form):
         name = self.cleaned_data["username"].strip()
         user = User.objects.filter(username=name).first() or User.objects.filter(email__iexact=name).first()
         if user is None:
-            raise forms.ValidationError(
-                f"There is no account {name}. An administrator makes accounts; then add the person here."
-            )
+            raise forms.ValidationError(f"There is no account {name}.", code="no_account")
         return user
 
 
-class RoleForm(forms.Form):
+class NewAccountForm(Form):
+    """An account for somebody who has none, and their role in the project."""
+
+    username = forms.CharField(
+        label="User name",
+        max_length=150,
+        help_text="Letters, digits and @ . + - _, in one word.",
+        widget=forms.TextInput(
+            attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+    )
+    email = forms.EmailField(
+        label="E-mail",
+        required=False,
+        max_length=254,
+        help_text="A forgotten password is replaced by it, where this Rankloop sends mail.",
+        widget=forms.EmailInput(attrs={"autocomplete": "off"}),
+    )
+    role = forms.ChoiceField(choices=Membership.Role.choices)
+
+    @classmethod
+    def after(cls, refused: AddMemberForm) -> NewAccountForm | None:
+        """The form for the person whom the other one named, if they have no account."""
+        if not refused.has_error("username", "no_account"):
+            return None
+        name = refused["username"].value().strip()
+        named = {"email": name} if "@" in name else {"username": name}
+        return cls(initial={**named, "role": refused["role"].value()})
+
+
+class RoleForm(Form):
     role = forms.ChoiceField(choices=Membership.Role.choices)
 
 
-class PromptUploadForm(forms.Form):
+class PromptUploadForm(Form):
     file = forms.FileField(
         label="File",
         help_text="JSON lines, CSV or Parquet; the name's ending says which.",
@@ -184,7 +246,7 @@ class PromptUploadForm(forms.Form):
     )
 
 
-class TokenForm(forms.Form):
+class TokenForm(Form):
     name = forms.CharField(
         max_length=100, help_text="Where it is used, so that you know which one to revoke."
     )

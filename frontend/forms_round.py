@@ -15,10 +15,12 @@ from alignment.models import ModelVersion, Round
 from alignment.recipes import RECIPES, DpoRecipe, PpoRecipe, suggested_training
 from alignment.sources import default_sources
 from annotation.models import MAX_RESPONSES, MIN_RESPONSES, Project, Source, User
+from frontend.forms import Form
 
 DEFAULTS = DpoRecipe()
 POLICY_DEFAULTS = PpoRecipe()
 TASKS = 40
+USUAL_RATE = "Empty: the usual rate, 0.0001 for adapters, and a fifth to a hundredth of it for every weight."
 # The part of a recipe's settings that learns from rankings, which most of the form is about.
 LEARNS_FROM_RANKINGS = {
     name: "reward" if "reward" in recipe.methods else "training" for name, recipe in RECIPES.items()
@@ -53,7 +55,7 @@ def _sentences(choices: type[models.TextChoices]) -> list[tuple[str, str]]:
     return [(value, label[0].upper() + label[1:]) for value, label in choices.choices]
 
 
-class RoundForm(forms.Form):
+class RoundForm(Form):
     """What a manager says of a round; the recipe's settings are folded away, with the recipe's own defaults."""
 
     start_from = forms.ModelChoiceField(
@@ -129,7 +131,7 @@ class RoundForm(forms.Form):
         min_value=0,
         required=False,
         initial=DEFAULTS.training.learning_rate,
-        help_text="Empty: 0.0001 for adapters, and a fifth to a hundredth of it for every weight.",
+        help_text=USUAL_RATE,
     )
     epochs = forms.FloatField(
         min_value=0,
@@ -288,6 +290,11 @@ class RoundForm(forms.Form):
         super().__init__(*args, **{**kwargs, "initial": initial})
         self.fields["start_from"].queryset = versions_in_use(project)  # type: ignore[attr-defined]
         self.fields["sources"].queryset = sources_in_use(project)  # type: ignore[attr-defined]
+        if rate := suggested_training(version).get("learning_rate"):
+            self.fields["learning_rate"].help_text = (
+                f"{rate:g} suits the small model that Rankloop brings along: at the usual rate it learns little from "
+                f"few rankings. {USUAL_RATE}"
+            )
         if not user.is_superuser:
             for name in self.FOR_ADMINISTRATORS:
                 del self.fields[name]

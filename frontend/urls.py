@@ -27,6 +27,7 @@ PROJECT_PAGES = [
     path("settings/archive/", projects.archive, name="archive_project"),
     path("settings/bring-back/", projects.bring_back, name="bring_project_back"),
     path("members/", members.members, name="members"),
+    path("members/new/", members.make_account, name="make_account"),
     path("members/<int:user_id>/role/", members.change_role, name="change_role"),
     path("members/<int:user_id>/remove/", members.remove, name="remove_member"),
     path("prompts/", prompts.prompts, name="prompts"),

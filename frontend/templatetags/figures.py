@@ -54,6 +54,12 @@ def percent(share: float | None, digits: int = 0) -> str:
 
 
 @register.filter
+def other_share(share: float) -> float:
+    """What a share leaves of the whole."""
+    return 1 - share
+
+
+@register.filter
 def decimals(figure: float | None) -> str:
     """A coefficient from −1 to 1, with two decimals; a dash for None."""
     return "–" if figure is None else f"{figure:.2f}".replace("-", "\N{MINUS SIGN}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from annotation import projects
 from annotation.models import User
 from annotation.refusals import Refusal
 from frontend.access import ProjectRequest, Role, project_page
-from frontend.forms import AddMemberForm, RoleForm, refuse
+from frontend.forms import AddMemberForm, NewAccountForm, RoleForm, refuse
 
 
 @project_page(Role.MANAGER)
@@ -26,12 +28,45 @@ def members(request: ProjectRequest) -> HttpResponse:
         else:
             messages.success(request, f"{user} is in the project as {role}.")
             return redirect("members", request.project.slug)
+    return _members(request, form=form, new_account=NewAccountForm.after(form) if form.errors else None)
+
+
+@never_cache
+@project_page(Role.MANAGER)
+def make_account(request: ProjectRequest) -> HttpResponse:
+    """The temporary password is shown in the answer that makes the account, and never again."""
+    if request.method != "POST":
+        return redirect("members", request.project.slug)
+    form = NewAccountForm(request.POST)
+    if form.is_valid():
+        try:
+            membership, password = projects.invite(
+                project=request.project, by=request.user, **form.cleaned_data
+            )
+        except Refusal as refusal:
+            refuse(form, refusal)
+        else:
+            context = {
+                "membership": membership,
+                "password": password,
+                "log_in": request.build_absolute_uri(reverse("account_login")),
+                "change_password": request.build_absolute_uri(reverse("account_change_password")),
+            }
+            return render(request, "project/account_made.html", context)
+    return _members(request, new_account=form)
+
+
+def _members(
+    request: ProjectRequest, *, form: AddMemberForm | None = None, new_account: NewAccountForm | None = None
+) -> HttpResponse:
     context = {
         "form": form,
+        "new_account": new_account,
         "members": request.project.memberships.select_related("user").order_by("-role", "user__username"),
         "roles": Role.choices,
     }
-    return render(request, "project/members.html", context, status=422 if form.errors else 200)
+    refused = new_account is not None or (form is not None and form.errors)
+    return render(request, "project/members.html", context, status=422 if refused else 200)
 
 
 @require_POST

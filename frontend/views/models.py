@@ -25,7 +25,8 @@ def model_versions(request: ProjectRequest) -> HttpResponse:
 
 @project_page(Role.MANAGER)
 def new_base_model(request: ProjectRequest) -> HttpResponse:
-    form = BaseModelForm(request.POST or None)
+    suggestion = BaseModelForm.suggestion(request.project, request.user)
+    form = BaseModelForm(request.POST or None, initial=suggestion)
     if request.method == "POST" and form.is_valid():
         try:
             version = register_base(

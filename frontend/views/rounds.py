@@ -10,18 +10,23 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from alignment import rounds as activity
 from alignment.answers import JUDGED, Answers
-from alignment.models import Round
+from alignment.archiving import sources_in_use, versions_in_use
+from alignment.models import Round, Scorecard
 from alignment.recipes import RECIPES
 from alignment.scorecards import baseline_of, source_win_rates
 from annotation.batching import batch_progress
+from annotation.models import Project
 from annotation.refusals import Refusal
+from annotation.retiring import prompts_in_use
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
 from frontend.forms_round import RoundForm
+from frontend.next_step import Step
 from training.refusals import Refusal as TrainingRefusal
 
 State = Round.State
@@ -87,8 +92,30 @@ def new_round(request: ProjectRequest) -> HttpResponse:
         else:
             messages.success(request, f"Round {started.number} is under way.")
             return redirect("round", request.project.slug, started.number)
-    context = {"form": form, "prompts": request.project.prompts.count()}
+    context = {
+        "form": form,
+        "prompts": request.project.prompts.count(),
+        "missing": missing_for_a_round(request.project),
+    }
     return render(request, "rounds/new.html", context, status=422 if form.errors else 200)
+
+
+def missing_for_a_round(project: Project) -> Step | None:
+    """What the project needs before a round can be started in it, if anything, and where it is added."""
+
+    def page(name: str) -> str:
+        return reverse(name, args=[project.slug])
+
+    if not prompts_in_use(project).exists():
+        text = "A round draws responses to the project's prompts."
+        return Step("Upload prompts first", text, page("upload_prompts"), "Upload prompts")
+    if not versions_in_use(project).exists():
+        text = "A round improves a model, and this project has none in use."
+        return Step("Add a model first", text, page("new_model"), "Add a base model")
+    if not sources_in_use(project).exists():
+        text = "A round draws its responses from sources: a model version with its sampling settings, or an endpoint."
+        return Step("Add a source first", text, page("new_source"), "Add a model source")
+    return None
 
 
 @project_page(Role.REVIEWER)
@@ -102,10 +129,22 @@ def round(request: ProjectRequest, number: int) -> HttpResponse:
         "win_rates": source_win_rates(shown.batch) if shown.batch and shown.sources.count() > 1 else [],
         "card": card,
         "baseline": baseline_of(card) if card is not None else None,
+        "doubt": _doubt(card),
     }
     if request.role == Role.MANAGER and shown.state in JUDGED:
         context |= _answers(shown, 1, ANSWERS_AT_FIRST)
     return render(request, "rounds/round.html", context)
+
+
+def _doubt(card: Scorecard | None) -> str:
+    """What speaks against a promotion, as far as the win rate tells; empty where it speaks for it."""
+    if card is None or card.win_rate_low is None or card.win_rate_high is None:
+        return "No win rate was measured."
+    if card.win_rate_low > 0.5:
+        return ""
+    if card.win_rate_high < 0.5:
+        return "The new model is worse: the whole interval of its win rate lies below one half."
+    return "It cannot be told which model is better: the interval of the win rate holds one half."
 
 
 @project_page(Role.MANAGER)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from annotation.models import Project, Source, TaskResponse
+from annotation.models import Project, Response, Source, TaskResponse
 from annotation.projects import set_aspects
 from annotation.showing import blind_view
 from tests.annotation.conftest import Compose, People, take
@@ -49,7 +49,7 @@ def test_the_view_is_plain_data_from_which_no_source_can_be_reached(
     assert isinstance(view.pop("leased_until"), datetime)
     plain = json.dumps(view)  # raises where an object with relations is in it
     assert "zebrafinch" not in plain
-    inner = {"slug", "name", "role", "content", "number", "text", "ties", "partial"}
+    inner = {"slug", "name", "role", "content", "number", "text", "ended", "ties", "partial"}
     assert keys_of(view) <= FIELDS | inner
 
 
@@ -62,7 +62,20 @@ def test_responses_are_shown_in_the_recorded_order_by_their_numbers(
 
     shown = blind_view(place)["responses"]
 
-    assert shown == [{"number": number, "text": texts[number]} for number in place.shown_order]
+    assert shown == [{"number": number, "text": texts[number], "ended": True} for number in place.shown_order]
+
+
+def test_what_the_maximum_length_cut_off_is_told(project: Project, people: People, compose: Compose) -> None:
+    compose(1)
+    place = take(people(1)[0], project)
+    cut = place.task.task_responses.get(position=2)
+    Response.objects.filter(pk=cut.response_id).update(ended=False)
+
+    shown = blind_view(place)["responses"]
+
+    assert {response["number"]: response["ended"] for response in shown} == {
+        number: number != 2 for number in place.shown_order
+    }
 
 
 def test_a_responses_number_tells_nothing_of_its_source(

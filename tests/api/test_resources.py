@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 
-from annotation.models import Prompt
+from annotation.models import Prompt, User
 from annotation.retiring import prompts_in_use
 from tests.api.test_exports import body_of
 from tests.api.world import World
@@ -67,6 +67,34 @@ def test_members_come_change_and_go_but_the_last_manager_stays(world: World) -> 
         {"field": "role", "detail": "'owner' is none of the choices: annotator, reviewer, manager."}
     ]
     assert client.get(members).json()["count"] == 4
+
+
+def test_a_manager_makes_accounts_of_new_people_and_only_adds_who_has_one(world: World) -> None:
+    members = f"/api/v1/projects/{world.project.slug}/members"
+    client, ana = world.client("manager"), {"username": "ana", "role": "annotator", "create": True}
+
+    made = client.post(members, {**ana, "email": "ana@example.org"})
+    again = client.post(members, {**ana, "role": "reviewer"})
+    had_one = client.post(members, {**ana, "username": "outsider"})
+
+    assert made.status_code == 201 and made.json()["role"] == "annotator"
+    assert User.objects.get(username="ana").check_password(made.json()["password"])
+    assert again.status_code == 201 and again.json()["role"] == "reviewer"
+    assert had_one.status_code == 201
+    assert "password" not in again.json() and "password" not in had_one.json()
+    assert world.client("reviewer").post(members, {**ana, "username": "ben"}).status_code == 403
+    for wrong, status, field in (
+        ({"username": "two words"}, 422, "username"),
+        ({"username": "Outsider"}, 409, "username"),
+        ({"username": "b" * 151}, 400, "username"),
+        ({"username": "ben", "email": "nowhere"}, 422, "email"),
+        ({"username": "ben", "email": "ANA@example.org"}, 409, "email"),
+        ({"username": "ben", "create": "yes"}, 400, "create"),
+        ({"username": "ben", "create": False, "email": "ben@example.org"}, 422, "email"),
+    ):
+        answer = client.post(members, ana | wrong)
+        assert (answer.status_code, answer.json()["errors"][0]["field"]) == (status, field)
+    assert not User.objects.filter(username="ben").exists()
 
 
 def test_aspects_are_set_as_a_whole_and_rated_ones_stay(world: World) -> None:

@@ -102,6 +102,11 @@ def test_pages_of_a_project_after_two_rounds(
 def test_a_round_on_its_way(visit: Visit, kitchen: Project, manager: User, picture: Picture) -> None:
     page = visit(f"/projects/{kitchen.slug}/rounds/new/", manager)
     picture(page, "round-new")
+    effort = page.locator("[data-effort]")
+    expect(effort).to_contain_text("of 4 responses each")
+    page.get_by_label("Responses per task").fill("99")
+    expect(effort).to_have_text("")
+    page.get_by_label("Responses per task").fill("4")
     page.get_by_text("Training settings").click()
     picture(page, "round-new-advanced")
     field = page.locator(".field", has=page.get_by_label("Keep the best checkpoint")).bounding_box()

@@ -138,6 +138,29 @@ def test_a_key_is_made_shown_once_and_revoked_after_asking(
     assert not ApiToken.objects.exists()
 
 
+def test_a_manager_makes_an_account_that_its_owner_logs_in_with(
+    visit: Visit, project: Project, people: dict[str, User], picture: Picture
+) -> None:
+    page = visit(f"/projects/{project.slug}/members/", people["manager"])
+    page.get_by_label("User name or e-mail").fill("ana")
+    page.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_label("User name")).to_have_value("ana")
+    picture(page, "member-without-account")
+    page.get_by_role("button", name="Make the account").click()
+    expect(page.get_by_role("heading", name="Send this to ana now")).to_be_visible()
+    picture(page, "account-made")
+    password = page.locator("#password").inner_text()
+
+    hers = visit("/")
+    hers.get_by_label("User name or e-mail").fill("ana")
+    hers.get_by_label("Password").fill(password)
+    hers.get_by_role("button", name="Log in").click()
+    expect(hers.get_by_role("link", name=project.name)).to_be_visible()
+    hers.goto(f"/projects/{project.slug}/settings/")
+    expect(hers.get_by_role("heading", name="Your role does not open this page")).to_be_visible()
+    picture(hers, "not-for-this-role")
+
+
 def test_the_theme_is_ones_own_choice_and_stays(visit: Visit, people: dict[str, User]) -> None:
     page = visit("/", people["reviewer"], color_scheme="light")
     background = "getComputedStyle(document.documentElement).backgroundColor"

@@ -408,6 +408,22 @@ def test_a_task_is_skipped_by_keys(rank: Callable[..., Page]) -> None:
     assert Skip.objects.get().reason == "The prompt is unclear or broken"
 
 
+def test_a_skip_has_no_reason_that_nobody_chose(rank: Callable[..., Page]) -> None:
+    page = rank()
+    for reason in ("I do not read this language", ""):
+        task = page.locator("[data-workbench]").get_attribute("data-assignment")
+        page.keyboard.press("s")
+        if reason:
+            page.get_by_label(reason).check()
+        page.keyboard.press("Enter")
+        expect(page.locator(f"[data-assignment='{task}']")).to_have_count(0)
+
+    assert list(Skip.objects.order_by("pk").values_list("reason", flat=True)) == [
+        "I do not read this language",
+        "",
+    ]
+
+
 def test_keys_can_be_switched_off(rank: Callable[..., Page]) -> None:
     page = rank()
 

@@ -15,6 +15,7 @@ from annotation.batching import close_batch
 from annotation.importing import import_prompts
 from annotation.models import Batch, Project, User
 from config.mail import mail_server
+from tests.frontend.conftest import PASSWORD
 
 AsRole = Callable[[str], Client]
 
@@ -199,3 +200,28 @@ def test_a_link_for_a_forgotten_password_is_mailed_where_mail_is_sent(
     assert (letter.to, letter.from_email) == ([people["annotator"].email], "rankloop@example.org")
     link = re.search(r"https?://testserver(/accounts/password/reset/key/\S+)", letter.body)
     assert link is not None and as_role("").get(link[1], follow=True).status_code == 200
+
+
+def test_messages_of_accounts_are_in_the_words_of_the_pages(people: dict[str, User]) -> None:
+    client = Client()
+    log_in = {"login": "annotator", "password": PASSWORD}
+    assert "Logged in as annotator." in client.post("/accounts/login/", log_in, follow=True).content.decode()
+    assert "Logged out." in client.post("/accounts/logout/", follow=True).content.decode()
+
+
+def test_a_page_that_refuses_a_member_keeps_their_navigation(project: Project, as_role: AsRole) -> None:
+    refused = as_role("annotator").get(f"/projects/{project.slug}/settings/")
+
+    page = refused.content.decode()
+    assert refused.status_code == 403 and "Your role does not open this page" in page
+    assert f'href="/projects/{project.slug}/rank/"' in page and "Your account, annotator" in page
+    assert f'href="/projects/{project.slug}/members/"' not in page
+
+
+def test_an_annotators_navigation_stands_at_the_same_place_on_every_page(
+    project: Project, as_role: AsRole
+) -> None:
+    for address in ("", "rank/", "history/"):
+        page = as_role("annotator").get(f"/projects/{project.slug}/{address}").content.decode()
+        assert "shell--sided" not in page
+    assert "shell--sided" in as_role("manager").get(f"/projects/{project.slug}/").content.decode()

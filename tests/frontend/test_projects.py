@@ -95,13 +95,91 @@ def test_a_person_is_added_by_name_or_mail(
     assert project.memberships.get(user=people["outsider"]).role == "reviewer"
 
 
-def test_an_unknown_person_is_told_in_a_sentence(project: Project, as_role: AsRole) -> None:
+@pytest.mark.parametrize(
+    ("typed", "prefilled"),
+    [("nobody", {"username": "nobody"}), ("ana@example.org", {"email": "ana@example.org"})],
+)
+def test_an_unknown_person_is_offered_an_account(
+    typed: str, prefilled: dict[str, str], project: Project, as_role: AsRole
+) -> None:
     answer = as_role("manager").post(
-        f"/projects/{project.slug}/members/", {"username": "nobody", "role": "reviewer"}
+        f"/projects/{project.slug}/members/", {"username": typed, "role": "reviewer"}
     )
 
     assert answer.status_code == 422
-    assert "There is no account nobody." in answer.content.decode()
+    assert f"There is no account {typed}." in answer.content.decode()
+    assert answer.context["new_account"].initial == {**prefilled, "role": "reviewer"}
+    assert f'action="/projects/{project.slug}/members/new/"' in answer.content.decode()
+
+
+def test_a_manager_makes_an_account_and_its_password_is_shown_once(
+    project: Project, as_role: AsRole, caplog: pytest.LogCaptureFixture
+) -> None:
+    client, address = as_role("manager"), f"/projects/{project.slug}/members/new/"
+    fields = {"username": "ana", "email": "ana@example.org", "role": "annotator"}
+
+    with caplog.at_level("INFO", logger="annotation.projects"):
+        answer = client.post(address, fields)
+
+    password = answer.context["password"]
+    ana = project.members.get(username="ana")
+    assert (ana.email, ana.is_staff, project.memberships.get(user=ana).role) == (
+        "ana@example.org",
+        False,
+        "annotator",
+    )
+    assert Client().login(username="ana", password=password)
+    assert f"http://testserver/accounts/login/ as ana with the password {password}" in answer.content.decode()
+    assert "no-store" in answer["Cache-Control"]
+    assert "The account ana was made by manager" in caplog.text and password not in caplog.text
+    assert client.get(address, follow=True).context.get("password") is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "sentence"),
+    [
+        ({"username": "outsider"}, "username", "belongs to an account already"),
+        ({"username": "OutSider"}, "username", "belongs to an account already"),
+        ({"username": "outsider@example.org"}, "username", "belongs to an account already"),
+        ({"email": "OUTSIDER@example.org"}, "email", "belongs to an account already"),
+        ({"username": "two words"}, "username", "Enter a valid username"),
+        ({"username": "<b>ana</b>"}, "username", "Enter a valid username"),
+        ({"username": "a" * 151}, "username", "150"),
+        ({"username": "ana\x00"}, "username", "NUL character"),
+        ({"username": " "}, "username", "This is needed"),
+        ({"email": "not an address"}, "email", "valid email"),
+        ({"email": f"{'a' * 250}@example.org"}, "email", "254"),
+        ({"role": "administrator"}, "role", "none of the choices"),
+    ],
+)
+def test_an_account_that_cannot_be_made_changes_nothing(
+    fields: dict[str, str],
+    field: str,
+    sentence: str,
+    project: Project,
+    as_role: AsRole,
+    people: dict[str, User],
+) -> None:
+    before = people["outsider"].password
+    given = {"username": "ana", "email": "", "role": "annotator"} | fields
+
+    answer = as_role("manager").post(f"/projects/{project.slug}/members/new/", given)
+
+    assert answer.status_code == 422
+    assert sentence in " ".join(answer.context["new_account"].errors[field])
+    assert User.objects.count() == len(people) and project.memberships.count() == 3
+    people["outsider"].refresh_from_db()
+    assert people["outsider"].password == before
+
+
+@pytest.mark.parametrize("role", ["annotator", "reviewer", "outsider", ""])
+def test_only_managers_make_accounts(role: str, project: Project, as_role: AsRole) -> None:
+    answer = as_role(role).post(
+        f"/projects/{project.slug}/members/new/", {"username": "ana", "role": "manager"}
+    )
+
+    assert answer.status_code in (302, 403, 404)
+    assert not User.objects.filter(username="ana").exists()
 
 
 def test_roles_change_and_people_leave_but_the_last_manager_stays(
@@ -274,10 +352,10 @@ def test_a_manager_edits_the_rubric(project: Project, as_role: AsRole) -> None:
     assert [(a.name, a.steps) for a in project.aspects.all()] == [("safety", 4)]
 
     for wrong, sentence in (
-        ({**charm, "steps": 11}, "less than or equal to 10"),
-        ({**charm, "name": "two words"}, "slug"),
-        ({**charm, "question": "\x00"}, "Null characters"),
-        ({**charm, "question": ""}, "required"),
+        ({**charm, "steps": 11}, "This must be at most 10."),
+        ({**charm, "name": "two words"}, "One word of letters"),
+        ({**charm, "question": "\x00"}, "NUL character"),
+        ({**charm, "question": ""}, "This is needed."),
         (safety, "stands twice"),
     ):
         answer = client.post(address, rows_of(safety, wrong))

@@ -12,7 +12,7 @@ from django.test import Client
 
 from annotation.assigning import next_assignment
 from annotation.batching import close_batch
-from annotation.models import Assignment, Batch, Project, Ranking, Skip, User
+from annotation.models import Assignment, Batch, Project, Ranking, Response, Skip, User
 from frontend.templatetags.markdown import outward
 from tests.frontend.content import fill
 
@@ -51,6 +51,17 @@ def test_the_page_holds_the_next_task_and_nothing_of_where_responses_came_from(
     assert "minutes, <em>exactly</em>." in page
     assert "zebrafinch" not in page
     assert 'aria-pressed="true"' not in page
+
+
+def test_a_response_that_was_cut_off_says_so(project: Project, as_role: AsRole, compose: Compose) -> None:
+    batch = compose()
+    cut = batch.tasks.get().task_responses.get(position=1).response
+    Response.objects.filter(pk=cut.pk).update(ended=False)
+
+    page = as_role("annotator").get(f"/projects/{project.slug}/rank/").content.decode()
+
+    cards = page.split('data-response="')[1:]
+    assert [card[0] for card in cards if "Cut off at its maximum length." in card] == ["1"]
 
 
 def test_an_answer_is_stored_and_brings_the_next_task(

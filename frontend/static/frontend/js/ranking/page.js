@@ -150,8 +150,10 @@ function showPassage(citation) {
   passage.addEventListener("keydown", ({ key }) => key === "Escape" && citation.focus(), { once: true });
 }
 
+// A reason is nobody's until it is chosen, for each task anew.
+document.getElementById("skip")?.addEventListener("close", (event) => event.target.querySelector("form").reset());
 document.querySelector("[data-skip-form]")?.addEventListener("submit", (event) => {
-  const reason = new FormData(event.target).get("reason");
+  const reason = new FormData(event.target).get("reason") ?? "";
   if (task && !sending) send(task.workbench.dataset.skip, { lease: task.workbench.dataset.lease, reason }, "Skipped.");
 });
 

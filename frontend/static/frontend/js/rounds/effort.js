@@ -1,7 +1,12 @@
 // The form of a round while it is filled in: how much work it asks of people, and who compares.
 const line = document.querySelector("[data-effort]");
+const fields = ["tasks", "overlap", "responses_per_task"].map((name) => document.getElementById(`id_${name}`));
 
 function say() {
+  if (fields.some((field) => !field.validity.valid)) {
+    line.textContent = "";
+    return;
+  }
   const number = (name) => document.getElementById(`id_${name}`).valueAsNumber;
   const prompts = Number(line.dataset.effort);
   const tasks = Math.min(number("tasks") || prompts, prompts);
@@ -13,7 +18,7 @@ function say() {
     : "";
 }
 
-for (const name of ["tasks", "overlap", "responses_per_task"]) document.getElementById(`id_${name}`).addEventListener("input", say);
+for (const field of fields) field.addEventListener("input", say);
 say();
 
 const judge = document.getElementById("id_judge");
