@@ -12,9 +12,9 @@ import pytest
 from alignment.models import Round
 from alignment.rounds import start_round
 from alignment.simulated_annotators import Habits, SimulatedAnnotator, hire, work_off
+from annotation.agreement import measure_agreement
 from annotation.models import Project, Ranking, Source, User
 from annotation.projects import create_user
-from annotation.quality import pairwise_agreement
 from tests.alignment.conftest import bring_to, length
 from training.engine.refusal import Refused
 
@@ -38,7 +38,7 @@ def test_everybody_has_habits_of_their_own_and_a_seed_repeats_them() -> None:
 def test_two_of_them_agree_about_as_often_as_people_do() -> None:
     people = team(6)
     rankings = [[one.rank(scores, 1.0) for one in people] for scores in tasks(300)]
-    agreement = pairwise_agreement(rankings).agreement
+    agreement = measure_agreement(rankings).agreement
     assert agreement is not None and 0.6 < agreement < 0.78
 
 

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client, override_settings
 from django.urls import path
 
+import config.urls
 from config import environment
 from config.logs import bind, configuration
 
@@ -56,10 +57,10 @@ def _fail(request: HttpRequest) -> HttpResponse:
     raise ValueError("a fault")
 
 
-urlpatterns = [path("refused/", _refuse), path("failing/", _fail)]
+urlpatterns = [*config.urls.urlpatterns, path("refused/", _refuse), path("failing/", _fail)]
 
 
-@override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=[])
+@override_settings(ROOT_URLCONF=__name__)
 def test_a_refused_page_is_one_line_in_the_log_and_a_fault_keeps_its_traceback(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
