@@ -49,7 +49,7 @@ TRAINING: dict[str, Any] = {
 }
 OF_RECIPE: dict[str, dict[str, Any]] = {"dpo": {"pairs": "best_worst"}}
 # There are 34 held-out prompts, and most of the win rate's error is luck within a prompt, of which response is held
-# to which: a third of each model narrowed the interval from ±11.4 to ±7.9 points, for two seconds more in all.
+# to which: a third of each model narrowed one rehearsal's interval from ±11.4 to ±7.9 points, in the same time.
 EVALUATION = {"responses": 3, "pair_accuracy": False}
 # By the recipe ppo there is a model more to train, best-of-n and DPO to be measured beside, and responses to be drawn
 # all along: so all of it is smaller. The reward model goes over the clearest comparisons twice: after once over all of

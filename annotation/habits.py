@@ -190,7 +190,7 @@ def _too_fast(annotator: User, rankings: Sequence[tuple[Ranking, Seen]]) -> Iter
         for ranking, seen in timed
         if sum(one.length for one in seen.values()) > FASTEST_READER * (ranking.seconds or 0)
     ]
-    if len(fast) >= FEWEST_CASES and len(fast) > len(timed) / 10:
+    if _often(fast, len(timed) / 10):
         yield Suspicion(
             annotator,
             "is too fast to have read",
@@ -201,13 +201,17 @@ def _too_fast(annotator: User, rankings: Sequence[tuple[Ranking, Seen]]) -> Iter
 
 def _all_tied(annotator: User, rankings: Sequence[tuple[Ranking, Seen]]) -> Iterator[Suspicion]:
     tied = [ranking for ranking, _ in rankings if len(ranking.tiers) == 1 and len(ranking.tiers[0]) > 1]
-    if len(tied) >= FEWEST_CASES and len(tied) > len(rankings) / 2:
+    if _often(tied, len(rankings) / 2):
         yield Suspicion(
             annotator,
             "ties everything",
             f"{len(tied)} of {len(rankings)} rankings say that all responses are equally good.",
             [ranking.task_id for ranking in tied],
         )
+
+
+def _often(cases: Sequence[Ranking], share: float) -> bool:
+    return len(cases) >= FEWEST_CASES and len(cases) > share
 
 
 def _sign(number: int) -> int:

@@ -185,14 +185,16 @@ class AspectRows(forms.BaseFormSet):
         return [{n: row[n] for n in ("name", "question", "steps")} for row in filled if not row["DELETE"]]
 
 
+AS_TYPED = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+"""Attributes of a field for somebody else's name, which no browser knows better."""
+
+
 class AddMemberForm(Form):
     username = forms.CharField(
         label="User name or e-mail",
         max_length=254,
         help_text="Somebody without an account gets one in the next step.",
-        widget=forms.TextInput(
-            attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
-        ),
+        widget=forms.TextInput(attrs=AS_TYPED),
     )
     role = forms.ChoiceField(choices=Membership.Role.choices)
 
@@ -211,9 +213,7 @@ class NewAccountForm(Form):
         label="User name",
         max_length=150,
         help_text="Letters, digits and @ . + - _, in one word.",
-        widget=forms.TextInput(
-            attrs={"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
-        ),
+        widget=forms.TextInput(attrs=AS_TYPED),
     )
     email = forms.EmailField(
         label="E-mail",
