@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import secrets
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -24,6 +25,8 @@ from annotation.refusals import Refusal, refusing_taken
 logger = logging.getLogger(__name__)
 
 Role = Membership.Role
+USERNAME = re.compile(r"[\w.@+-]+")
+"""What Django's accounts may be called."""
 
 ROLES = [Role.ANNOTATOR, Role.REVIEWER, Role.MANAGER]
 """Each may do what those before it may."""
@@ -256,6 +259,12 @@ def create_user(
         Refusal: the name is taken or malformed, the e-mail address is malformed, or the password is too weak.
     """
     user = User(username=username, email=email, is_superuser=superuser, is_staff=superuser)
+    if username and not USERNAME.fullmatch(username):
+        raise Refusal(
+            "invalid",
+            f"A user name is one word of letters, digits and @ . + - _, not {username!r:.80}.",
+            field="username",
+        )
     _check(user, exclude=["password"])
     if password is None:
         user.set_unusable_password()
