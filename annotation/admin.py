@@ -15,11 +15,14 @@ from annotation.models import (
     AspectRating,
     Assignment,
     Batch,
+    Demonstration,
+    Flag,
     Membership,
     Project,
     Prompt,
     Ranking,
     Response,
+    Review,
     Skip,
     Source,
     Task,
@@ -54,6 +57,16 @@ class AssignmentInline(ReadOnly, admin.TabularInline):
 
 class AspectRatingInline(ReadOnly, admin.TabularInline):
     model = AspectRating
+    extra = 0
+
+
+class FlagInline(ReadOnly, admin.TabularInline):
+    model = Flag
+    extra = 0
+
+
+class DemonstrationInline(ReadOnly, admin.TabularInline):
+    model = Demonstration
     extra = 0
 
 
@@ -149,4 +162,12 @@ class RankingAdmin(ReadOnlyAdmin):
     list_filter = ("task__batch__project",)
     list_select_related = ("task", "annotator")
     search_fields = ("=task__id", "annotator__username")
-    inlines = (AspectRatingInline,)
+    inlines = (AspectRatingInline, FlagInline, DemonstrationInline)
+
+
+@admin.register(Review)
+class ReviewAdmin(ReadOnlyAdmin):
+    list_display = ("task", "verdict", "reviewer", "ranking", "created_at")
+    list_filter = ("verdict", "task__batch__project")
+    list_select_related = ("task", "reviewer", "ranking")
+    search_fields = ("=task__id", "reviewer__username", "note")

@@ -1,0 +1,39 @@
+"""People's nouns: who, what is asked, what is answered. Constraints stand here; workflow does not."""
+
+from annotation.models.answers import AspectRating, Demonstration, Flag, Ranking, Review
+from annotation.models.material import Prompt, Response, Source
+from annotation.models.people import ApiToken, Aspect, Membership, Project, User
+from annotation.models.tasks import (
+    MAX_OVERLAP,
+    MAX_RESPONSES,
+    MIN_RESPONSES,
+    Assignment,
+    Batch,
+    Skip,
+    Task,
+    TaskResponse,
+)
+
+__all__ = [
+    "MAX_OVERLAP",
+    "MAX_RESPONSES",
+    "MIN_RESPONSES",
+    "ApiToken",
+    "Aspect",
+    "AspectRating",
+    "Assignment",
+    "Batch",
+    "Demonstration",
+    "Flag",
+    "Membership",
+    "Project",
+    "Prompt",
+    "Ranking",
+    "Response",
+    "Review",
+    "Skip",
+    "Source",
+    "Task",
+    "TaskResponse",
+    "User",
+]
