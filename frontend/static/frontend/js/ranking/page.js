@@ -1,5 +1,6 @@
 // The ranking page: holds one task after the other, and what is said about them.
 import { toast } from "../toasts.js";
+import { Differences } from "./differences.js";
 import { Draft } from "./draft.js";
 import { bindSwitch, listen } from "./keys.js";
 import { post, postUntilReached, Refused, retryNow, Unreachable } from "./sending.js";
@@ -10,8 +11,14 @@ const announcer = document.querySelector("[data-announcer]");
 const noticeArea = document.querySelector("[data-notice]");
 const back = holder.dataset.back;
 const onwards = back ? [["Back to your history", () => location.assign(back)]] : [["Take the next task", takeNext]];
-// The page keeps as much room for the bar at its end as the bar takes, in whatever lines its words stand.
-const bar = new ResizeObserver(([{ target }]) => document.documentElement.style.setProperty("--bar", `${target.offsetHeight}px`));
+// The page keeps as much room for the bar at its end, and the strip of tiers on it, as they take, in whatever lines they stand.
+const bar = new ResizeObserver(() => {
+  const [actions, board] = [".actions", ".board"].map((name) => holder.querySelector(name));
+  if (!actions) return;
+  const strip = getComputedStyle(board).position === "fixed" && !("dragging" in task.workbench.dataset) ? board.offsetHeight : 0;
+  document.documentElement.style.setProperty("--bar-actions", `${actions.offsetHeight}px`);
+  document.documentElement.style.setProperty("--bar", `${actions.offsetHeight + strip}px`);
+});
 let task = null;
 let sending = false;
 
@@ -40,7 +47,7 @@ function start() {
   const workbench = holder.querySelector("[data-workbench]");
   task = workbench && new Task(workbench, holder.dataset.user, { announce, lost, warn: (sentence) => notice(sentence) });
   bar.disconnect();
-  if (workbench) bar.observe(workbench.querySelector(".actions"));
+  for (const edge of workbench?.querySelectorAll(".actions, .board") ?? []) bar.observe(edge);
 }
 
 function show(html, sentence) {
@@ -179,6 +186,7 @@ listen({
     z: () => !sending && task?.undo(),
     s: () => openDialog("skip"),
     l: () => openDialog("guidelines"),
+    d: () => task?.part(Differences).toggle(),
   },
 });
 Draft.forgetOld();
