@@ -56,7 +56,7 @@ function show(html, sentence) {
 /** Sends what ends the task; whatever happens meanwhile, it is sent once at a time. `keep`: the draft stays here; `again`: what its retry does. */
 async function send(url, body, sentence, { keep = false, again = () => send(url, body, sentence, { keep }) } = {}) {
   sending = true;
-  task.board.lock(true);
+  task.lock(true);
   const button = task.workbench.querySelector("[data-submit-button]");
   button.setAttribute("aria-busy", "true");
   try {
@@ -76,7 +76,7 @@ async function send(url, body, sentence, { keep = false, again = () => send(url,
     sending = false;
     if (button.isConnected) {
       button.removeAttribute("aria-busy");
-      task.board.lock(false);
+      task.lock(false);
     }
   }
 }
@@ -157,6 +157,10 @@ document.querySelector("[data-skip-form]")?.addEventListener("submit", (event) =
   if (task && !sending) send(task.workbench.dataset.skip, { lease: task.workbench.dataset.lease, reason }, "Skipped.");
 });
 
+function openDialog(id) {
+  document.getElementById(id)?.showModal();
+}
+
 for (const kind of ["pointerdown", "keydown", "scroll"]) {
   document.addEventListener(kind, () => task?.active(), { passive: true, capture: true });
 }
@@ -168,10 +172,14 @@ listen({
   tie: () => !sending && task?.tieCurrent(),
   unrank: () => !sending && task?.unrankCurrent(),
   nudge: (by) => !sending && task?.nudgeCurrent(by),
-  undo: () => !sending && task?.undo(),
   step: (by) => task?.step(by),
   focus: (letter) => task?.focusLetter(letter),
-  open: (id) => document.getElementById(id)?.showModal(),
+  open: openDialog,
+  letters: {
+    z: () => !sending && task?.undo(),
+    s: () => openDialog("skip"),
+    l: () => openDialog("guidelines"),
+  },
 });
 Draft.forgetOld();
 start();

@@ -3,12 +3,14 @@
 import { Board } from "./board.js";
 import { Draft } from "./draft.js";
 import { Lease } from "./lease.js";
+import { PARTS } from "./parts.js";
 import { Tiers } from "./tiers.js";
 
 const IDLE_AFTER = 60_000;
 
 export class Task {
   #current;
+  #ending = new AbortController();
   #ticking;
   #activeAt = Date.now();
 
@@ -17,7 +19,6 @@ export class Task {
     const { assignment, revision, draft, lease, until, renew, renewWithin } = workbench.dataset;
     this.workbench = workbench;
     this.announce = announce;
-    this.rationale = workbench.querySelector("#rationale");
     const numbers = [...workbench.querySelectorAll("[data-response]")].map((card) => Number(card.dataset.response));
     this.tiers = new Tiers(numbers, { ties: "ties" in workbench.dataset });
     this.board = new Board(workbench, this.tiers, (number, tier) => this.place(number, tier));
@@ -32,6 +33,7 @@ export class Task {
       lost,
       warn,
     });
+    this.parts = PARTS.map((Part) => new Part(this));
     this.#restore();
     this.#listen();
     // The page stays at its top, where the prompt is: on a phone the first card lies far below it.
@@ -42,26 +44,31 @@ export class Task {
     return this.#current;
   }
 
+  /** Ends with the task, and whatever listens with it. */
+  get signal() {
+    return this.#ending.signal;
+  }
+
+  part(Part) {
+    return this.parts.find((part) => part instanceof Part);
+  }
+
   /** What is submitted. */
   get answer() {
-    return {
-      lease: this.workbench.dataset.lease,
-      key: this.draft.key,
-      tiers: this.tiers.lists,
-      ratings: this.draft.ratings,
-      rationale: this.draft.rationale,
-      seconds: this.draft.seconds,
-    };
+    return Object.assign(
+      { lease: this.workbench.dataset.lease, key: this.draft.key, tiers: this.tiers.lists, seconds: this.draft.seconds },
+      ...this.parts.map((part) => part.answer),
+    );
   }
 
   /** Why it cannot be submitted yet, and the response that it is about; null if it can. */
   get missing() {
     const { ranked, numbers } = this.tiers;
     const open = numbers.find((number) => this.tiers.of(number) === 0);
-    if (ranked.length === numbers.length) return null;
+    if (ranked.length === numbers.length) return this.parts.map((part) => part.missing).find(Boolean) ?? null;
     if (!("partial" in this.workbench.dataset)) return { sentence: `Response ${this.board.letter(open)} is not ranked yet.`, number: open };
     if (ranked.length < 2) return { sentence: "Rank at least two responses.", number: open };
-    return null;
+    return this.parts.map((part) => part.missing).find(Boolean) ?? null;
   }
 
   place(number, tier) {
@@ -125,39 +132,45 @@ export class Task {
     this.lease?.active();
   }
 
+  /** Keep what was done so far in this browser. */
+  keep() {
+    Object.assign(this.draft, { tiers: this.tiers.save() }, ...this.parts.map((part) => part.save()));
+    this.storage.save(this.draft);
+  }
+
+  /** Nothing can be changed while what ends the task is on its way. */
+  lock(locked) {
+    this.board.lock(locked);
+    for (const part of this.parts) part.lock?.(locked);
+  }
+
   end() {
+    this.#ending.abort();
     clearInterval(this.#ticking);
+    for (const part of this.parts) part.end?.();
     this.lease?.end();
     this.board.destroy();
   }
 
   #restore() {
     this.tiers.load(this.draft.tiers);
-    this.rationale.value = this.draft.rationale;
-    if (this.draft.rationale) this.rationale.closest("details").open = true;
-    for (const input of this.workbench.querySelectorAll("[data-aspect]")) {
-      input.checked = this.draft.ratings[input.dataset.aspect]?.[input.dataset.number] === Number(input.value);
-    }
+    for (const part of this.parts) part.restore(this.draft);
     this.#drawn();
   }
 
   #listen() {
-    this.workbench.addEventListener("input", ({ target }) => {
-      if (target === this.rationale) this.draft.rationale = target.value;
-      const { aspect, number } = target.dataset;
-      if (aspect) (this.draft.ratings[aspect] ??= {})[number] = Number(target.value);
-      this.storage.save(this.draft);
-    });
+    const { signal } = this;
+    this.workbench.addEventListener("input", () => this.keep(), { signal });
     // Whatever is clicked or tabbed into inside a response makes it the current one.
     this.workbench.addEventListener("focusin", ({ target }) => {
       const card = target.closest("[data-response]");
       if (card) this.#mark(Number(card.dataset.response));
-    });
+    }, { signal });
     this.workbench.addEventListener("click", ({ target }) => {
       const card = target.closest("[data-response], [data-chip]");
       if (card && !target.closest("button, a, label")) this.#focus(Number(card.dataset.response ?? card.dataset.chip));
       if (target.closest("[data-undo]")) this.undo();
-    });
+    }, { signal });
     this.#ticking = setInterval(() => {
       if (document.visibilityState !== "visible" || Date.now() - this.#activeAt > IDLE_AFTER) return;
       this.draft.seconds += 1;
@@ -169,14 +182,14 @@ export class Task {
   }
 
   #changed(sentence) {
-    this.draft.tiers = this.tiers.save();
-    this.storage.save(this.draft);
+    this.keep();
     this.#drawn();
     this.announce(sentence);
   }
 
   #drawn() {
     this.board.draw();
+    for (const part of this.parts) part.moved?.();
     this.workbench.querySelector("[data-submit-button]").setAttribute("aria-disabled", this.missing !== null);
   }
 
