@@ -155,7 +155,7 @@ class SettingsForm(ProjectForm):
         help_texts = {
             **ProjectForm.Meta.help_texts,
             "allow_partial": "At least two must be ranked all the same.",
-            "ask_strength": "Between neighbouring tiers: negligibly, slightly, clearly or much better. It may be left open.",
+            "ask_strength": "Between neighbouring tiers: negligibly, slightly, clearly or much. It may be left open.",
             "lease_minutes": "A task that nobody worked on for so long goes to somebody else.",
         }
 

@@ -1,8 +1,11 @@
 // The ranking page: holds one task after the other, and what is said about them.
 import { toast } from "../toasts.js";
+import { Demonstrations } from "./demonstrations.js";
 import { Draft } from "./draft.js";
+import { Flags } from "./flags.js";
 import { bindSwitch, listen } from "./keys.js";
 import { post, postUntilReached, Refused, retryNow, Unreachable } from "./sending.js";
+import { Strength } from "./strength.js";
 import { Task } from "./task.js";
 
 const holder = document.querySelector("[data-task]");
@@ -179,6 +182,10 @@ listen({
     z: () => !sending && task?.undo(),
     s: () => openDialog("skip"),
     l: () => openDialog("guidelines"),
+    f: () => !sending && task?.part(Flags).open(task.current),
+    e: () => !sending && task?.part(Demonstrations).edit(task.current),
+    w: () => !sending && task?.part(Demonstrations).write(),
+    b: () => !sending && task?.part(Strength).cycle(),
   },
 });
 Draft.forgetOld();

@@ -136,6 +136,7 @@ export class Task {
   keep() {
     Object.assign(this.draft, { tiers: this.tiers.save() }, ...this.parts.map((part) => part.save()));
     this.storage.save(this.draft);
+    this.#offer();
   }
 
   /** Nothing can be changed while what ends the task is on its way. */
@@ -183,13 +184,18 @@ export class Task {
 
   #changed(sentence) {
     this.keep();
-    this.#drawn();
-    this.announce(sentence);
+    this.announce([sentence, ...this.#drawn()].join(" "));
   }
 
+  /** Draws the ranking; what the parts say of its change. */
   #drawn() {
     this.board.draw();
-    for (const part of this.parts) part.moved?.();
+    const told = this.parts.map((part) => part.moved?.()).filter(Boolean);
+    this.#offer();
+    return told;
+  }
+
+  #offer() {
     this.workbench.querySelector("[data-submit-button]").setAttribute("aria-disabled", this.missing !== null);
   }
 
