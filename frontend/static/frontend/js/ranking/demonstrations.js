@@ -123,10 +123,13 @@ export class Demonstrations {
     this.resets.textContent = this.#putAside !== null ? "Bring my text back" : this.#key === ANEW ? "Throw it away" : "Reset to original";
   }
 
-  /** The conversation, to read while writing. Its passages are on the page. */
+  /** The conversation, to read while writing, unfolded and without what leads elsewhere. Its passages are on the page. */
   #showAsked() {
     const turns = this.task.workbench.querySelector(".turns").cloneNode(true);
+    for (const button of turns.querySelectorAll("button")) button.remove();
     for (const citation of turns.querySelectorAll("a.citation")) citation.replaceWith(citation.textContent);
+    for (const fold of turns.querySelectorAll("[data-fold]")) fold.replaceWith(...fold.childNodes);
+    for (const named of turns.querySelectorAll("[id]")) named.removeAttribute("id");
     this.dialog.querySelector("[data-asked]").replaceChildren(turns);
     this.dialog.querySelector("details").open = false;
   }

@@ -39,6 +39,8 @@ function plain(event, commands) {
   }
   if (key === "ArrowUp" || key === "ArrowDown" || key === "ArrowLeft" || key === "ArrowRight") {
     if (target.closest("input, .asked__scroll, .topbar, .nav")) return null;
+    // A text that scrolls inside its card keeps what scrolls it.
+    if (!event.shiftKey && /Up|Down/.test(key) && target.closest("[data-scrolls]")) return null;
     const by = key === "ArrowUp" || key === "ArrowLeft" ? -1 : 1;
     return event.shiftKey ? () => commands.nudge(by) : () => commands.step(by);
   }

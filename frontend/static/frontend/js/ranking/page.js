@@ -1,6 +1,7 @@
 // The ranking page: holds one task after the other, and what is said about them.
 import { toast } from "../toasts.js";
 import { Demonstrations } from "./demonstrations.js";
+import { Differences } from "./differences.js";
 import { Draft } from "./draft.js";
 import { Flags } from "./flags.js";
 import { bindSwitch, listen } from "./keys.js";
@@ -13,8 +14,14 @@ const announcer = document.querySelector("[data-announcer]");
 const noticeArea = document.querySelector("[data-notice]");
 const back = holder.dataset.back;
 const onwards = back ? [["Back to your history", () => location.assign(back)]] : [["Take the next task", takeNext]];
-// The page keeps as much room for the bar at its end as the bar takes, in whatever lines its words stand.
-const bar = new ResizeObserver(([{ target }]) => document.documentElement.style.setProperty("--bar", `${target.offsetHeight}px`));
+// The page keeps as much room for the bar at its end, and the strip of tiers on it, as they take, in whatever lines they stand.
+const bar = new ResizeObserver(() => {
+  const [actions, board] = [".actions", ".board"].map((name) => holder.querySelector(name));
+  if (!actions) return;
+  const strip = getComputedStyle(board).position === "fixed" && !("dragging" in task.workbench.dataset) ? board.offsetHeight : 0;
+  document.documentElement.style.setProperty("--bar-actions", `${actions.offsetHeight}px`);
+  document.documentElement.style.setProperty("--bar", `${actions.offsetHeight + strip}px`);
+});
 let task = null;
 let sending = false;
 
@@ -43,7 +50,7 @@ function start() {
   const workbench = holder.querySelector("[data-workbench]");
   task = workbench && new Task(workbench, holder.dataset.user, { announce, lost, warn: (sentence) => notice(sentence) });
   bar.disconnect();
-  if (workbench) bar.observe(workbench.querySelector(".actions"));
+  for (const edge of workbench?.querySelectorAll(".actions, .board") ?? []) bar.observe(edge);
 }
 
 function show(html, sentence) {
@@ -186,6 +193,7 @@ listen({
     e: () => !sending && task?.part(Demonstrations).edit(task.current),
     w: () => !sending && task?.part(Demonstrations).write(),
     b: () => !sending && task?.part(Strength).cycle(),
+    d: () => task?.part(Differences).toggle(),
   },
 });
 Draft.forgetOld();

@@ -4,6 +4,7 @@ import { Board } from "./board.js";
 import { Draft } from "./draft.js";
 import { Lease } from "./lease.js";
 import { PARTS } from "./parts.js";
+import { Reading } from "./reading.js";
 import { Tiers } from "./tiers.js";
 
 const IDLE_AFTER = 60_000;
@@ -21,7 +22,7 @@ export class Task {
     this.announce = announce;
     const numbers = [...workbench.querySelectorAll("[data-response]")].map((card) => Number(card.dataset.response));
     this.tiers = new Tiers(numbers, { ties: "ties" in workbench.dataset });
-    this.board = new Board(workbench, this.tiers, (number, tier) => this.place(number, tier));
+    this.board = new Board(workbench, this.tiers, { moved: (number, tier) => this.place(number, tier), signal: this.signal });
     this.storage = new Draft(user, assignment, revision);
     this.draft = this.storage.load(draft && JSON.parse(draft));
     this.lease = lease && new Lease({
@@ -65,56 +66,42 @@ export class Task {
   get missing() {
     const { ranked, numbers } = this.tiers;
     const open = numbers.find((number) => this.tiers.of(number) === 0);
-    if (ranked.length === numbers.length) return this.parts.map((part) => part.missing).find(Boolean) ?? null;
-    if (!("partial" in this.workbench.dataset)) return { sentence: `Response ${this.board.letter(open)} is not ranked yet.`, number: open };
+    if (open !== undefined && !("partial" in this.workbench.dataset)) return { sentence: `Response ${this.board.letter(open)} is not ranked yet.`, number: open };
     if (ranked.length < 2) return { sentence: "Rank at least two responses.", number: open };
     return this.parts.map((part) => part.missing).find(Boolean) ?? null;
   }
 
   place(number, tier) {
     this.#focus(number);
-    if (this.tiers.place(number, tier)) this.#changed(this.#told(number));
+    this.#move(() => this.tiers.place(number, tier));
   }
 
   /** The current one into a tier, then on to the next that has none. */
   placeCurrent(tier) {
-    if (tier > this.tiers.numbers.length) {
-      this.announce(`There are ${this.tiers.numbers.length} tiers.`);
-      return;
-    }
-    const number = this.#current;
-    if (this.tiers.place(number, tier)) this.#changed(this.#told(number));
-    this.#advance();
+    if (tier > this.tiers.numbers.length) this.announce(`There are ${this.tiers.numbers.length} tiers.`);
+    else this.#move(() => this.tiers.place(this.#current, tier), { then: () => this.#advance() });
   }
 
   tieCurrent() {
-    const number = this.#current;
-    if (this.tiers.tie(number)) {
-      this.#changed(this.#told(number));
-      this.#advance();
-    } else {
-      this.announce(this.tiers.ties ? "There is no response placed before this one to tie with." : "This project asks for an order without ties.");
-    }
+    if (!this.tiers.ties) this.announce("This project asks for an order without ties.");
+    else if (!this.#move(() => this.tiers.tie(this.#current), { then: (moved) => moved && this.#advance() })) this.announce("There is no response placed before this one to tie with.");
   }
 
   unrankCurrent() {
-    const number = this.#current;
-    if (this.tiers.place(number, 0)) this.#changed(this.#told(number));
+    this.#move(() => this.tiers.place(this.#current, 0));
   }
 
   nudgeCurrent(by) {
-    const number = this.#current;
-    if (this.tiers.nudge(number, by)) this.#changed(this.#told(number));
-    else this.announce(this.#told(number));
+    if (!this.#move(() => this.tiers.nudge(this.#current, by))) this.announce(this.#told(this.#current));
   }
 
   undo() {
-    if (this.tiers.undo()) this.#changed("Undone.");
+    this.#move(() => this.tiers.undo(), { told: "Undone." });
   }
 
   step(by) {
-    const { numbers } = this.tiers;
-    this.#focus(numbers[Math.max(0, Math.min(numbers.length - 1, numbers.indexOf(this.#current) + by))]);
+    const { order } = this.part(Reading);
+    this.#focus(order[Math.max(0, Math.min(order.length - 1, order.indexOf(this.#current) + by))]);
   }
 
   focusLetter(letter) {
@@ -134,7 +121,7 @@ export class Task {
 
   /** Keep what was done so far in this browser. */
   keep() {
-    Object.assign(this.draft, { tiers: this.tiers.save() }, ...this.parts.map((part) => part.save()));
+    Object.assign(this.draft, { tiers: this.tiers.save() }, ...this.parts.map((part) => part.save?.()));
     this.storage.save(this.draft);
     this.#offer();
   }
@@ -150,12 +137,12 @@ export class Task {
     clearInterval(this.#ticking);
     for (const part of this.parts) part.end?.();
     this.lease?.end();
-    this.board.destroy();
+    this.board.end();
   }
 
   #restore() {
     this.tiers.load(this.draft.tiers);
-    for (const part of this.parts) part.restore(this.draft);
+    for (const part of this.parts) part.restore?.(this.draft);
     this.#drawn();
   }
 
@@ -182,9 +169,19 @@ export class Task {
     return `Response ${this.board.letter(number)}: ${this.board.standing(number)}.`;
   }
 
-  #changed(sentence) {
-    this.keep();
-    this.announce([sentence, ...this.#drawn()].join(" "));
+  /** Keeps, draws and tells what `change` did, if it did anything, which it returns; `then(moved)` may go on to another response. */
+  #move(change, { told, then } = {}) {
+    let moved = false;
+    this.part(Reading).holding(() => {
+      moved = change();
+      if (moved) {
+        this.keep();
+        const besides = this.#drawn();
+        this.announce([told ?? this.#told(this.#current), ...besides].join(" "));
+      }
+      then?.(moved);
+    });
+    return moved;
   }
 
   /** Draws the ranking; what the parts say of its change. */
@@ -222,5 +219,6 @@ export class Task {
       card.tabIndex = other === number ? 0 : -1;
     }
     for (const [other, chip] of this.board.chips) chip.toggleAttribute("data-current", other === number);
+    for (const part of this.parts) part.focused?.();
   }
 }
