@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from annotation.models import Demonstration, Project, Ranking, User
 from annotation.projects import set_aspects, update_project
 from tests.browser.conftest import Visit
-from tests.browser.test_ranking import number_of, rank, submitted  # noqa: F401 (fixture)
+from tests.browser.ranking import Picture, Rank, number_of, submitted
 
 pytestmark = pytest.mark.browser
-Picture = Callable[[Page, str], None]
-Rank = Callable[..., Page]
 
 
 @pytest.fixture
@@ -36,7 +32,7 @@ def order(page: Page, tiers: str = "1234") -> None:
         page.keyboard.press(tier)
 
 
-def test_flags_by_keys_alone(rank: Rank) -> None:  # noqa: F811
+def test_flags_by_keys_alone(rank: Rank) -> None:
     page = rank()
     a, b = (number_of(page, letter) for letter in "AB")
 
@@ -66,7 +62,7 @@ def test_flags_by_keys_alone(rank: Rank) -> None:  # noqa: F811
     expect(page.locator("[data-flagged]:visible")).to_have_count(0)
 
 
-def test_other_without_a_note_is_not_submitted_and_says_so(rank: Rank) -> None:  # noqa: F811
+def test_other_without_a_note_is_not_submitted_and_says_so(rank: Rank) -> None:
     page = rank()
     order(page)
     page.keyboard.press("f")
@@ -88,7 +84,7 @@ def test_other_without_a_note_is_not_submitted_and_says_so(rank: Rank) -> None: 
     assert not Ranking.objects.get().flags.exists()
 
 
-def test_letters_set_no_flag_where_single_keys_are_off(rank: Rank) -> None:  # noqa: F811
+def test_letters_set_no_flag_where_single_keys_are_off(rank: Rank) -> None:
     page = rank()
     page.keyboard.press("?")
     page.get_by_label("Use these keys").uncheck()
@@ -104,7 +100,7 @@ def test_letters_set_no_flag_where_single_keys_are_off(rank: Rank) -> None:  # n
     expect(card(page, "C").get_by_text("flagged: unsafe")).to_be_visible()
 
 
-def test_an_edited_response_is_kept_as_one_types_and_becomes_a_demonstration(rank: Rank) -> None:  # noqa: F811
+def test_an_edited_response_is_kept_as_one_types_and_becomes_a_demonstration(rank: Rank) -> None:
     page = rank()
     b = number_of(page, "B")
     page.keyboard.press("ArrowDown")
@@ -141,7 +137,7 @@ def test_an_edited_response_is_kept_as_one_types_and_becomes_a_demonstration(ran
     assert (kept.position, kept.text) == (b, f"Sure: {original}")
 
 
-def test_opening_the_editor_changes_nothing(rank: Rank) -> None:  # noqa: F811
+def test_opening_the_editor_changes_nothing(rank: Rank) -> None:
     page = rank()
     page.keyboard.press("e")
     page.keyboard.press("Escape")
@@ -153,7 +149,7 @@ def test_opening_the_editor_changes_nothing(rank: Rank) -> None:  # noqa: F811
     assert not Demonstration.objects.exists()
 
 
-def test_a_better_response_is_written_anew_beside_the_prompt(rank: Rank) -> None:  # noqa: F811
+def test_a_better_response_is_written_anew_beside_the_prompt(rank: Rank) -> None:
     page = rank()
     page.get_by_role("button", name="Write a better response").click()
     editor = page.get_by_role("dialog", name="A better response")
@@ -174,7 +170,7 @@ def test_a_better_response_is_written_anew_beside_the_prompt(rank: Rank) -> None
 
 
 def test_a_hostile_response_is_edited_as_text(
-    rank: Rank,  # noqa: F811
+    rank: Rank,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hostile = "</script></textarea><img src=x onerror=alert(1)>\r\n\n  &lt;b&gt; ok"
@@ -201,7 +197,7 @@ def strengths(page: Page) -> list[tuple[str, str | None]]:
 
 
 @pytest.mark.usefixtures("asked")
-def test_how_much_better_is_said_between_neighbouring_tiers(rank: Rank) -> None:  # noqa: F811
+def test_how_much_better_is_said_between_neighbouring_tiers(rank: Rank) -> None:
     page = rank()
     a, b, c, d = (number_of(page, letter) for letter in "ABCD")
     assert strengths(page) == []
@@ -231,7 +227,7 @@ def test_how_much_better_is_said_between_neighbouring_tiers(rank: Rank) -> None:
 
 
 @pytest.mark.usefixtures("asked")
-def test_a_strength_goes_with_its_neighbourhood_is_told_and_comes_back_with_it(rank: Rank) -> None:  # noqa: F811
+def test_a_strength_goes_with_its_neighbourhood_is_told_and_comes_back_with_it(rank: Rank) -> None:
     page = rank()
     order(page, "1234")
     page.keyboard.press("Shift+A")
@@ -256,7 +252,7 @@ def test_a_strength_goes_with_its_neighbourhood_is_told_and_comes_back_with_it(r
 
 
 @pytest.mark.usefixtures("asked")
-def test_how_much_better_by_keys_alone(rank: Rank) -> None:  # noqa: F811
+def test_how_much_better_by_keys_alone(rank: Rank) -> None:
     page = rank()
     page.keyboard.press("b")
     expect(said(page)).to_have_text("Rank responses into two tiers first, then say how much better one is.")
@@ -274,7 +270,7 @@ def test_how_much_better_by_keys_alone(rank: Rank) -> None:  # noqa: F811
     assert not Ranking.objects.exists(), "Enter on a button is the button's"
 
 
-def test_where_the_project_does_not_ask_nothing_is_shown_and_sent(rank: Rank) -> None:  # noqa: F811
+def test_where_the_project_does_not_ask_nothing_is_shown_and_sent(rank: Rank) -> None:
     page = rank()
     order(page)
     page.keyboard.press("b")
@@ -284,7 +280,7 @@ def test_where_the_project_does_not_ask_nothing_is_shown_and_sent(rank: Rank) ->
 
 
 @pytest.mark.usefixtures("asked")
-def test_by_touch_on_a_phone(rank: Rank) -> None:  # noqa: F811
+def test_by_touch_on_a_phone(rank: Rank) -> None:
     page = rank(touch=True)
     a, b = (number_of(page, letter) for letter in "AB")
     for letter, tier in zip("ABCD", "1234", strict=True):
@@ -308,7 +304,7 @@ def test_by_touch_on_a_phone(rank: Rank) -> None:  # noqa: F811
 
 @pytest.mark.usefixtures("asked")
 def test_changing_a_ranking_brings_back_all_that_was_said(
-    rank: Rank,  # noqa: F811
+    rank: Rank,
     project: Project,
 ) -> None:
     page = rank()
@@ -346,7 +342,7 @@ def test_changing_a_ranking_brings_back_all_that_was_said(
     )
 
 
-def test_nothing_is_said_while_the_answer_is_on_its_way(rank: Rank) -> None:  # noqa: F811
+def test_nothing_is_said_while_the_answer_is_on_its_way(rank: Rank) -> None:
     page = rank()
     order(page)
     page.context.set_offline(True)
@@ -363,7 +359,7 @@ def test_nothing_is_said_while_the_answer_is_on_its_way(rank: Rank) -> None:  # 
 
 @pytest.mark.usefixtures("asked")
 def test_the_marks_are_accessible_and_fit_in_every_state(
-    rank: Rank,  # noqa: F811
+    rank: Rank,
     project: Project,
     picture: Picture,
 ) -> None:
@@ -393,7 +389,7 @@ def test_the_marks_are_accessible_and_fit_in_every_state(
 
 
 def test_managers_read_what_was_said_and_add_a_rubric(
-    rank: Rank,  # noqa: F811
+    rank: Rank,
     visit: Visit,
     project: Project,
     people: dict[str, User],

@@ -176,15 +176,14 @@ export class Task {
       moved = change();
       if (moved) {
         this.keep();
-        const besides = this.#drawn();
-        this.announce([told ?? this.#told(this.#current), ...besides].join(" "));
+        this.announce([told ?? this.#told(this.#current), ...this.#drawn()].join(" "));
       }
       then?.(moved);
     });
     return moved;
   }
 
-  /** Draws the ranking; what the parts say of its change. */
+  /** Draws the ranking. Returns what the parts say of its change. */
   #drawn() {
     this.board.draw();
     const told = this.parts.map((part) => part.moved?.()).filter(Boolean);
