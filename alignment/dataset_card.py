@@ -13,6 +13,7 @@ from alignment.consensus import Consensus
 from annotation.agreement import measure_agreement
 from annotation.models import Batch, Flag, Project, Task
 from annotation.models import Ranking as Answer
+from annotation.remarks import flag_name
 from training.engine.records import Ranking
 
 RankedTasks = Sequence[tuple[Task, list[Answer]]]
@@ -183,7 +184,7 @@ def _flags(answers: Sequence[Answer]) -> dict[str, int]:
 def _flag_table(flags: Mapping[str, int]) -> str:
     if not flags:
         return ""
-    return FLAGS.format(rows=_rows((Flag.Kind(kind).label, count) for kind, count in flags.items()))
+    return FLAGS.format(rows=_rows((flag_name(kind), count) for kind, count in flags.items()))
 
 
 def _counts(records: Sequence[Ranking]) -> dict[str, int]:

@@ -29,6 +29,11 @@ class RemarkCounts:
         return bool(self.flags or self.demonstrations or self.rationales)
 
 
+def flag_name(kind: str) -> str:
+    """A kind of flag in the middle of a sentence: ``wrong language`` of ``wrong_language``."""
+    return str(Flag.Kind(kind).label).lower()
+
+
 def remark_counts(batch: Batch) -> RemarkCounts:
     """Count what the batch's current rankings say besides their tiers."""
     current = current_rankings(batch)

@@ -8,6 +8,7 @@ from django import template
 
 from annotation.answering import LONGEST_DEMONSTRATION, LONGEST_NOTE, STRENGTHS
 from annotation.models import Flag
+from annotation.remarks import flag_name
 
 register = template.Library()
 
@@ -30,7 +31,7 @@ class FlagChoice(NamedTuple):
 
 @register.simple_tag
 def flag_choices() -> list[FlagChoice]:
-    return [FlagChoice(kind.value, kind.label, kind.label[0].upper(), SAYS[kind]) for kind in Flag.Kind]
+    return [FlagChoice(kind.value, flag_name(kind), kind.value[0].upper(), SAYS[kind]) for kind in Flag.Kind]
 
 
 @register.simple_tag
@@ -49,7 +50,4 @@ def strength_steps() -> list[tuple[int, str]]:
     return [(step, name.removesuffix(" better")) for step, name in STRENGTHS.items()]
 
 
-@register.filter
-def flag_label(kind: str) -> str:
-    """``wrong language`` of ``wrong_language``."""
-    return str(Flag.Kind(kind).label)
+register.filter(flag_name)

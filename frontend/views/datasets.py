@@ -10,8 +10,8 @@ from alignment.api_files import send_file
 from alignment.datasets import SPLITS, build_dataset, preview
 from alignment.exporting import FORMATS, SHAPES, export
 from alignment.models import Dataset
-from annotation.models import Flag
 from annotation.refusals import Refusal
+from annotation.remarks import flag_name
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
 from frontend.forms_alignment import DatasetForm
@@ -69,7 +69,7 @@ def dataset(request: ProjectRequest, version: int) -> HttpResponse:
         "dataset": shown,
         "title": f"Dataset version {shown.version}",
         "card": shown.card,
-        "flags": [(Flag.Kind(kind).label, count) for kind, count in shown.card.get("flags", {}).items()],
+        "flags": [(flag_name(kind), count) for kind, count in shown.card.get("flags", {}).items()],
         "problem": problem,
         "split": split,
         "splits": SPLITS,

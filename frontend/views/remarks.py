@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, render
 
 from annotation.models import Demonstration, Flag, Ranking
 from annotation.refusals import Refusal
-from annotation.remarks import DEMONSTRATIONS, RATIONALES, remark_counts, remarked
+from annotation.remarks import DEMONSTRATIONS, RATIONALES, flag_name, remark_counts, remarked
 from frontend.access import ProjectRequest, Role, project_page
 
 A_PAGE = 20
@@ -21,7 +21,7 @@ def remarks(request: ProjectRequest, batch_id: int) -> HttpResponse:
     batch = get_object_or_404(request.project.batches, pk=batch_id)
     counts = remark_counts(batch)
     choices = [
-        *((kind, f"flagged: {Flag.Kind(kind).label}", count) for kind, count in counts.flags.items()),
+        *((kind, f"flagged: {flag_name(kind)}", count) for kind, count in counts.flags.items()),
         (DEMONSTRATIONS, "better responses", counts.demonstrations),
         (RATIONALES, "reasons", counts.rationales),
     ]

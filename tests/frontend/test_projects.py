@@ -377,12 +377,9 @@ def test_a_button_adds_a_rubric_below_what_stands_in_the_form(project: Project, 
     assert rubric[0] == ("honest", "Would I believe it?", 3)
     assert [name for name, _, _ in rubric] == ["honest", "helpful", "harmless"]
 
-    again = client.post(
-        address,
-        rows_of(*({"name": n, "question": q, "steps": s} for n, q, s in rubric))
-        | {"rubric": "general_assistant"},
-        follow=True,
-    )
+    stands = rows_of(*({"name": n, "question": q, "steps": steps} for n, q, steps in rubric))
+    stands |= {"aspects-INITIAL_FORMS": 3, "rubric": "general_assistant"}
+    again = client.post(address, stands, follow=True)
     assert "has the aspects of “General assistant” already" in again.content.decode()
     refused = client.post(address, rows_of() | {"rubric": "search"})
     assert refused.status_code == 422 and "A rubric is one of" in refused.content.decode()
