@@ -51,9 +51,9 @@ def test_what_differs_from_the_current_response_is_marked_word_by_word(rank: Ran
     assert differing(page, hostile) == ["<img src=x onerror=alert(1)>"]
     assert differing(page, other) == ["Ask somebody who cooks"], "a full stop in common is not worth telling"
     expect(page.locator(f"[data-letter={brown}] [data-difference]")).to_have_text(
-        f"2 of 18 words differ from {white}"
+        f"2 of 19 words differ from {white}"
     )
-    expect(page.locator("[data-announcer]")).to_contain_text(f"{brown}: 2 of 18 words differ from {white}.")
+    expect(page.locator("[data-announcer]")).to_contain_text(f"{brown}: 2 of 19 words differ from {white}.")
     expect(page.get_by_role("button", name="Differences")).to_have_attribute("aria-pressed", "true")
     picture(page, "rank-differences")
 

@@ -72,7 +72,8 @@ export class Task {
   }
 
   place(number, tier) {
-    this.#focus(number);
+    // By hand, at a place that is in sight.
+    this.#focus(number, { scroll: false });
     this.#move(() => this.tiers.place(number, tier));
   }
 
