@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from annotation.models import Demonstration, Project, Ranking, User
-from annotation.projects import set_aspects, update_project
+from annotation.projects import set_aspects
 from tests.browser.conftest import Visit
 from tests.browser.ranking import Picture, Rank, number_of, submitted
 
@@ -16,7 +16,9 @@ pytestmark = pytest.mark.browser
 @pytest.fixture
 def asked(project: Project) -> Project:
     """The project asks how much better each tier is than the next."""
-    return update_project(project=project, ask_strength=True)
+    project.ask_strength = True
+    project.save()
+    return project
 
 
 def card(page: Page, letter: str) -> Locator:
@@ -185,7 +187,7 @@ def test_a_hostile_response_is_edited_as_text(
 
 
 def strengths(page: Page) -> list[tuple[str, str | None]]:
-    """Which tiers the controls on the board are of, from the top, and what is chosen."""
+    """Which tiers the controls are of, from the best, and what is chosen."""
     return [
         (
             control.get_attribute("aria-label"),
@@ -418,7 +420,7 @@ def test_managers_read_what_was_said_and_add_a_rubric(
     picture(page, "batch-with-remarks")
     page.get_by_role("link", name="1 flagged other").click()
     expect(page.get_by_text("It flatters, at length")).to_be_visible()
-    page.get_by_role("link", name="all").click()
+    page.get_by_role("link", name="all", exact=True).click()
     page.get_by_text("Before it was edited").click()
     picture(page, "remarks")
 

@@ -123,7 +123,7 @@ def test_the_page_offers_every_kind_of_flag_and_asks_for_strengths_only_where_th
         (kind, kind[0].upper()) for kind in Flag.Kind.values
     ]
     assert len({kind[0] for kind in Flag.Kind.values}) == len(Flag.Kind.values), "each has a key of its own"
-    assert "data-strength-template" not in page
+    assert "data-strengths" not in page
 
     update_project(project=project, ask_strength=True)
     page = client.get(address).content.decode()

@@ -7,7 +7,8 @@ export class Strength {
 
   constructor(task) {
     this.task = task;
-    this.template = task.workbench.querySelector("[data-strength-template]");
+    this.list = task.workbench.querySelector("[data-strengths]");
+    this.template = this.list?.querySelector("template");
     task.workbench.addEventListener("click", ({ target }) => {
       const button = target.closest("[data-strength] button");
       if (!button) return;
@@ -80,6 +81,7 @@ export class Strength {
     this.task.announce(step ? `${this.#told(name)}.` : `${this.#letters(above)} over ${this.#letters(below)}: left open.`);
   }
 
+  /** One control for each two neighbours, in their order. One that stays is not moved, so that it keeps the focus. */
   #draw() {
     const neighbours = this.#neighbours;
     const names = neighbours.map(({ name }) => name);
@@ -88,13 +90,15 @@ export class Strength {
       control.remove();
       this.#controls.delete(name);
     }
+    let before = this.template;
     for (const { name, above, below } of neighbours) {
       if (!this.#controls.has(name)) this.#controls.set(name, this.#made(above, below));
       const control = this.#controls.get(name);
       for (const button of control.querySelectorAll("button")) button.setAttribute("aria-pressed", Number(button.dataset.step) === this.#said[name]);
-      const zone = this.task.board.zones.find(({ dataset }) => Number(dataset.zone) === this.task.tiers.of(above[0]));
-      if (zone.nextElementSibling !== control) zone.after(control);
+      if (before.nextElementSibling !== control) before.after(control);
+      before = control;
     }
+    this.list.hidden = neighbours.length === 0;
   }
 
   #made(above, below) {
