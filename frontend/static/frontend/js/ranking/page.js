@@ -1,9 +1,12 @@
 // The ranking page: holds one task after the other, and what is said about them.
 import { toast } from "../toasts.js";
+import { Demonstrations } from "./demonstrations.js";
 import { Differences } from "./differences.js";
 import { Draft } from "./draft.js";
+import { Flags } from "./flags.js";
 import { bindSwitch, listen } from "./keys.js";
 import { post, postUntilReached, Refused, retryNow, Unreachable } from "./sending.js";
+import { Strength } from "./strength.js";
 import { Task } from "./task.js";
 
 const holder = document.querySelector("[data-task]");
@@ -186,6 +189,10 @@ listen({
     z: () => !sending && task?.undo(),
     s: () => openDialog("skip"),
     l: () => openDialog("guidelines"),
+    f: () => !sending && task?.part(Flags).open(task.current),
+    e: () => !sending && task?.part(Demonstrations).edit(task.current),
+    w: () => !sending && task?.part(Demonstrations).write(),
+    b: () => !sending && task?.part(Strength).cycle(),
     d: () => task?.part(Differences).toggle(),
   },
 });
