@@ -40,6 +40,7 @@ class ProjectOut(serializers.ModelSerializer):
             "allow_ties",
             "allow_partial",
             "lease_minutes",
+            "review_share",
             "aspects",
             "role",
             "created_at",
@@ -61,6 +62,12 @@ class ProjectIn(Input):
     allow_ties = Flag(required=False)
     allow_partial = Flag(required=False)
     lease_minutes = Integer(required=False, min_value=1, max_value=1440)
+    review_share = Number(
+        required=False,
+        min_value=0,
+        max_value=1,
+        help_text="Share of complete tasks that reviewers look at whatever was answered.",
+    )
 
 
 class ProjectChange(ProjectIn):

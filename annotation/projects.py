@@ -39,6 +39,7 @@ CHANGEABLE = (
     "allow_ties",
     "allow_partial",
     "lease_minutes",
+    "review_share",
 )
 
 
@@ -73,7 +74,7 @@ def create_project(
     """Make a project; ``created_by`` becomes its manager.
 
     Args:
-        settings: ``allow_ties``, ``allow_partial``, ``lease_minutes``.
+        settings: ``allow_ties``, ``allow_partial``, ``lease_minutes``, ``review_share``.
 
     Raises:
         Refusal: the name is taken, or a field is wrong.

@@ -133,17 +133,19 @@ class ProjectForm(ModelForm):
 
 class SettingsForm(ProjectForm):
     class Meta(ProjectForm.Meta):
-        fields = [*ProjectForm.Meta.fields, "allow_ties", "allow_partial", "lease_minutes"]
+        fields = [*ProjectForm.Meta.fields, "allow_ties", "allow_partial", "lease_minutes", "review_share"]
         labels = {
             **ProjectForm.Meta.labels,
             "allow_ties": "Annotators may tie responses",
             "allow_partial": "Annotators may leave responses unranked",
             "lease_minutes": "Minutes for a task",
+            "review_share": "Share that reviewers look at",
         }
         help_texts = {
             **ProjectForm.Meta.help_texts,
             "allow_partial": "At least two must be ranked all the same.",
             "lease_minutes": "A task that nobody worked on for so long goes to somebody else.",
+            "review_share": "From 0 to 1, by chance; tasks of low agreement and with flags come on top.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
