@@ -35,6 +35,12 @@ def with_returned_note(rankings: QuerySet[Ranking]) -> QuerySet[Ranking]:
     return rankings.annotate(returned_note=Subquery(returns.values("note")[:1]))
 
 
+def returned_note(ranking: Ranking) -> str | None:
+    """What the reviewer said who returned this ranking; None unless it waits to be amended."""
+    found = with_returned_note(Ranking.objects.filter(pk=ranking.pk)).values_list("returned_note", flat=True)
+    return found.get()
+
+
 def returned_to(annotator: User, project: Project) -> QuerySet[Ranking]:
     """The annotator's rankings in the project that wait for them to amend."""
     own = Ranking.objects.filter(annotator=annotator, task__batch__project=project)

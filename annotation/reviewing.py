@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
 
 from django.db import connection, transaction
 from django.db.models import Count, QuerySet
@@ -12,7 +11,7 @@ from annotation.agreement import Tiers
 from annotation.models import Batch, Membership, Ranking, Review, Task, User
 from annotation.projects import Role, require_role
 from annotation.refusals import Refusal, require_storable
-from annotation.returning import returned_rankings, with_returned_note
+from annotation.returning import returned_note, returned_rankings
 from annotation.review_queue import complete_tasks, forget_count, own_tasks, release_claim
 from annotation.showing_reviews import version_of
 from annotation.submitting import check_tiers, current_rankings
@@ -203,7 +202,7 @@ def _check_return(task: Task, ranking_id: int | None, note: str) -> Ranking:
             "The batch of this task was closed, so its rankings can no longer be amended. Accept the task, or "
             "adjudicate it.",
         )
-    current = with_returned_note(current_rankings(Ranking.objects.filter(task=task)))
+    current = current_rankings(Ranking.objects.filter(task=task))
     ranking = current.filter(pk=ranking_id).select_related("annotator").first() if ranking_id else None
     if ranking is None:
         raise Refusal(
@@ -213,7 +212,7 @@ def _check_return(task: Task, ranking_id: int | None, note: str) -> Ranking:
         raise Refusal(
             "invalid", "Say in the note what the annotator should look at again; they read it.", field="note"
         )
-    if cast(Any, ranking).returned_note is not None:
+    if returned_note(ranking) is not None:
         raise Refusal(
             "conflict", "This ranking is returned already, and its annotator has not amended it yet."
         )

@@ -15,6 +15,8 @@ from annotation.models import Assignment, Batch, Skip
 from annotation.quality import annotator_figures, batch_agreement
 from annotation.refusals import Refusal
 from annotation.retiring import prompts_in_use
+from annotation.review_queue import queue
+from annotation.reviewing import review_figures
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
 from frontend.forms_alignment import BatchForm
@@ -74,6 +76,10 @@ def batch(request: ProjectRequest, batch_id: int) -> HttpResponse:
         .select_related("annotator", "task__prompt")
         .order_by("-pk"),
         "datasets": shown.datasets.all(),
+        "reviews": review_figures(shown),
+        "reviews_waiting": sum(
+            each.batch == shown.pk for each in queue(project=request.project, reviewer=request.user)
+        ),
     }
     return render(request, "batches/batch.html", context)
 
