@@ -24,10 +24,10 @@ from alignment.consensus import PRIOR, Consensus, Spread, fit
 from alignment.dataset_card import as_markdown, describe
 from alignment.models import Dataset
 from annotation.batching import is_complete
-from annotation.models import Batch, Project, Prompt, Review, Task, User
+from annotation.models import Batch, Project, Prompt, Task, User
 from annotation.models import Ranking as Answer
 from annotation.refusals import Refusal
-from annotation.reviewing import adjudications
+from annotation.reviewing import Adjudication, adjudications
 from annotation.submitting import current_rankings
 from training.engine.files import flush
 from training.engine.records import Ranking, read_rankings, write_rankings
@@ -83,7 +83,7 @@ def build_dataset(
     decided = adjudications(Task.objects.filter(batch__in=chosen))
     said = [(task.pk, answer.annotator_id, answer.tiers) for task, answers in tasks for answer in answers]
     said += [
-        (task.pk, decided[task.pk].reviewer_id, decided[task.pk].tiers)
+        (task.pk, decided[task.pk].reviewer, decided[task.pk].tiers)
         for task, _ in tasks
         if task.pk in decided
     ]
@@ -182,7 +182,7 @@ def _ranked_tasks(batches: Sequence[Batch]) -> list[tuple[Task, list[Answer]]]:
 
 
 def _record(
-    task: Task, answers: list[Answer], decided: Review | None, consensus: Consensus, tie_margin: float
+    task: Task, answers: list[Answer], decided: Adjudication | None, consensus: Consensus, tie_margin: float
 ) -> Ranking:
     responses = [each.response for each in task.task_responses.all()]
     orders = [answer.tiers for answer in answers] if decided is None else [decided.tiers]

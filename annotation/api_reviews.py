@@ -157,7 +157,7 @@ class ReviewQueueViewSet(ProjectViewSet):
         found = [
             each for each in waiting if each.task in asked and (reason is None or reason in each.reasons)
         ]
-        page = self.paginate_queryset(found)  # type: ignore[arg-type]  # a list is as good
+        page = self.paginate_queryset(found)
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
 

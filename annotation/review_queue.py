@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
 from itertools import combinations
+from typing import Any
 
 from django.core.cache import cache
 from django.db import transaction
@@ -193,7 +194,7 @@ def complete_tasks(tasks: QuerySet[Task]) -> QuerySet[Task]:
 
 def _search(project: Project) -> list[Waiting]:
     began = time.monotonic()
-    tasks = _awaits_review(project)
+    tasks: QuerySet[Any] = _awaits_review(project)
     rankings: dict[int, list[str]] = defaultdict(list)
     flags: dict[int, set[str]] = defaultdict(set)
     current = current_rankings(Ranking.objects.filter(task__in=tasks.values("pk"))).order_by()

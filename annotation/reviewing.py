@@ -38,6 +38,14 @@ class ReviewFigures:
     pending: int
 
 
+@dataclass(frozen=True, slots=True)
+class Adjudication:
+    """A task's right order, and the id of the reviewer who gave it."""
+
+    reviewer: int
+    tiers: list[list[int]]
+
+
 @transaction.atomic
 def review_task(
     *,
@@ -123,10 +131,14 @@ def review_figures(batch: Batch) -> ReviewFigures:
     )
 
 
-def adjudications(tasks: QuerySet[Task]) -> dict[int, Review]:
+def adjudications(tasks: QuerySet[Task]) -> dict[int, Adjudication]:
     """By task, the adjudication that holds: the latest one."""
-    reviews = Review.objects.filter(task__in=tasks, verdict=Verdict.ADJUDICATED)
-    return {review.task_id: review for review in reviews.order_by("pk")}
+    reviews = Review.objects.filter(task__in=tasks, verdict=Verdict.ADJUDICATED).order_by("pk")
+    return {
+        task: Adjudication(reviewer, tiers)
+        for task, reviewer, tiers in reviews.values_list("task_id", "reviewer_id", "tiers")
+        if tiers is not None
+    }
 
 
 def _lock(task_id: int) -> Task:

@@ -311,7 +311,7 @@ def test_an_adjudicated_order_is_gold_and_measures_the_annotators(
     task.refresh_from_db()
     assert (first.tiers, task.gold_tiers) == (ORDER, ORDER)
     accuracy = {one.annotator: one.gold_accuracy for one in annotator_figures(task.batch)}
-    assert sorted(filter(None.__ne__, accuracy.values())) == [0.0, 1.0]
+    assert sorted(one for one in accuracy.values() if one is not None) == [0.0, 1.0]
 
     judge(new_reviewer(project), task, "adjudicated", tiers=BACKWARDS)
 
