@@ -208,7 +208,7 @@ def _search(project: Project) -> list[Waiting]:
         "pk", "batch_id", "seed", "ranked_at", "amended"
     ):
         agreement = task_agreement(rankings[task])
-        kinds = tuple(sorted(flags[task]))
+        kinds = tuple(kind for kind in Flag.Kind.values if kind in flags[task])
         reasons = reasons_of(
             seed=seed, share=project.review_share, amended=amended, flags=kinds, agreement=agreement
         )

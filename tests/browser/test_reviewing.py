@@ -30,8 +30,7 @@ ORDERS = (
 @pytest.fixture
 def batch(project: Project, people: dict[str, User]) -> Batch:
     """Two tasks on which three annotators differ, with flags, reasons and a response rewritten."""
-    update_project(project=project, review_share=0)
-    batch = fill(project, overlap=3)
+    batch = fill(update_project(project=project, review_share=0), overlap=3)
     others = [create_user(username=name) for name in ("wilhelmina", "bartholomew")]
     for user in others:
         add_member(project=project, user=user, role="annotator")

@@ -167,7 +167,7 @@ def test_an_annotator_is_told_of_a_return_and_reads_the_note_beside_their_rankin
     change = client.get(f"/projects/{project.slug}/history/{ranking.assignment_id}/").content.decode()
 
     assert "1 ranking was returned to you." in ranking_page and "data-returned" in ranking_page
-    assert "They stand first." in history and "returned</span>" in history
+    assert "It stands first." in history and "returned</span>" in history
     for page in (history, change):
         assert "Is &lt;b&gt;six&lt;/b&gt; minutes right?" in page
     assert "A reviewer returned this ranking to you" in change and ">reviewer<" not in change
