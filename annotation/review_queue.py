@@ -80,15 +80,28 @@ class Waiting:
         )
 
 
-def queue(*, project: Project, reviewer: User) -> list[Waiting]:
-    """What awaits this reviewer, the most urgent first.
+def queue(*, project: Project, reviewer: User, batch: Batch | None = None) -> list[Waiting]:
+    """What awaits this reviewer, of a batch or of all, the most urgent first.
 
     Tasks of the project's annotation batches that are complete (all places submitted or given up, or the batch
     closed), that nobody reviewed since their last ranking, and for which there is a `Reason`. Without those that the
     reviewer ranked or wrote a response of.
     """
     own = own_tasks(project, reviewer)
-    return [each for each in _search(project) if each.task not in own]
+    found = _search(project) if batch is None else _look(project, _awaits_review(project).filter(batch=batch))
+    return [each for each in found if each.task not in own]
+
+
+def most_urgent(*, project: Project, reviewer: User) -> list[Waiting]:
+    """The first of the queue, of at most `MOST_KEPT`; where finding it takes long, without what came a moment ago."""
+    own = own_tasks(project, reviewer)
+    return [each for each in _recent(project, live=True) if each.task not in own]
+
+
+def waiting_for(task: Task) -> Waiting | None:
+    """Why a task awaits a review; None where it does not."""
+    project = task.batch.project
+    return next(iter(_look(project, _awaits_review(project).filter(pk=task.pk))), None)
 
 
 def next_task(*, project: Project, reviewer: User) -> int | None:
@@ -96,9 +109,8 @@ def next_task(*, project: Project, reviewer: User) -> int | None:
 
     What they passed within the last hour comes last. Returns the task's id; None if there is none.
     """
-    own = own_tasks(project, reviewer)
     passed = {task: number for number, task in enumerate(_passed(project, reviewer))}
-    waiting = [each.task for each in _recent(project, live=True) if each.task not in own]
+    waiting = [each.task for each in most_urgent(project=project, reviewer=reviewer)]
     waiting.sort(key=lambda task: passed.get(task, -1))  # stable: the rest keeps its order
     for task in waiting:
         if _awaits_review(project).filter(pk=task).exists() and claim(project, task, reviewer):
@@ -194,7 +206,14 @@ def complete_tasks(tasks: QuerySet[Task]) -> QuerySet[Task]:
 
 def _search(project: Project) -> list[Waiting]:
     began = time.monotonic()
-    tasks: QuerySet[Any] = _awaits_review(project)
+    found = _look(project, _awaits_review(project))
+    seconds = time.monotonic() - began
+    cache.set(_kept(project), (seconds, found[:MOST_KEPT]), max(COUNT_SECONDS, 20 * seconds))
+    return found
+
+
+def _look(project: Project, tasks: QuerySet[Any]) -> list[Waiting]:
+    """Those of ``tasks`` for which there is a reason, the most urgent first."""
     rankings: dict[int, list[str]] = defaultdict(list)
     flags: dict[int, set[str]] = defaultdict(set)
     current = current_rankings(Ranking.objects.filter(task__in=tasks.values("pk"))).order_by()
@@ -214,10 +233,7 @@ def _search(project: Project) -> list[Waiting]:
         )
         if reasons:
             found.append(Waiting(task, batch, reasons, agreement, kinds, ranked_at))
-    found.sort(key=lambda each: each.urgency)
-    seconds = time.monotonic() - began
-    cache.set(_kept(project), (seconds, found[:MOST_KEPT]), max(COUNT_SECONDS, 20 * seconds))
-    return found
+    return sorted(found, key=lambda each: each.urgency)
 
 
 def _awaits_review(project: Project) -> QuerySet[Task]:
@@ -242,12 +258,16 @@ def _awaits_review(project: Project) -> QuerySet[Task]:
 
 
 def _recent(project: Project, *, live: bool) -> list[Waiting]:
-    """The most urgent of what awaits a review. ``live``: as it is now, unless finding that takes long; else, and then,
-    as it was a moment ago."""
+    """The most urgent of what awaits a review. ``live``: as it is now; where finding it takes long, what was found a
+    moment ago and still waits. Else as it was a moment ago."""
     seconds, found = cache.get(_kept(project), (0.0, None))
-    if found is not None and (not live or seconds >= SLOW_SEARCH):
+    if found is None or (live and seconds < SLOW_SEARCH):
+        return _search(project)[:MOST_KEPT]
+    if not live:
         return list(found)
-    return _search(project)[:MOST_KEPT]
+    still = _awaits_review(project).filter(pk__in=[each.task for each in found]).values_list("pk", flat=True)
+    waits = set(still)
+    return [each for each in found if each.task in waits]
 
 
 def _passed(project: Project, reviewer: User) -> list[int]:

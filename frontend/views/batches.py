@@ -77,9 +77,7 @@ def batch(request: ProjectRequest, batch_id: int) -> HttpResponse:
         .order_by("-pk"),
         "datasets": shown.datasets.all(),
         "reviews": review_figures(shown),
-        "reviews_waiting": sum(
-            each.batch == shown.pk for each in queue(project=request.project, reviewer=request.user)
-        ),
+        "reviews_waiting": len(queue(project=request.project, reviewer=request.user, batch=shown)),
     }
     return render(request, "batches/batch.html", context)
 

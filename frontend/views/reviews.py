@@ -35,7 +35,7 @@ DONE = {
 @project_page(Role.REVIEWER)
 def queue(request: ProjectRequest) -> HttpResponse:
     reason = request.GET.get("reason", "")
-    waiting = review_queue.queue(project=request.project, reviewer=request.user)
+    waiting = review_queue.most_urgent(project=request.project, reviewer=request.user)
     shown = [each for each in waiting if reason not in list(Reason) or reason in each.reasons]
     page = Paginator(shown, A_PAGE).get_page(request.GET.get("page"))
     tasks = Task.objects.select_related("prompt", "batch").in_bulk([each.task for each in page])
@@ -43,6 +43,7 @@ def queue(request: ProjectRequest) -> HttpResponse:
         "page": page,
         "rows": [(each, tasks[each.task]) for each in page if each.task in tasks],
         "waiting": len(waiting),
+        "cut": len(waiting) >= review_queue.MOST_KEPT,
         "reason": reason,
         "reasons": list(Reason),
     }
@@ -68,16 +69,11 @@ def task(request: ProjectRequest, task_id: int) -> HttpResponse:
     except Refusal as refusal:
         messages.error(request, refusal.sentence)
         return redirect("review", request.project.slug)
-    waiting = [
-        each
-        for each in review_queue.queue(project=request.project, reviewer=request.user)
-        if each.task == shown.pk
-    ]
     view = review_view(shown)
     context: dict[str, Any] = {
         "view": view,
         **drawn(view),
-        "waiting": waiting[0] if waiting else None,
+        "waiting": review_queue.waiting_for(shown),
         "theirs": not review_queue.claim(request.project, shown.pk, request.user),
         "longest_note": LONGEST_NOTE,
     }
