@@ -1,5 +1,6 @@
 // The ranking page: holds one task after the other, and what is said about them.
 import { toast } from "../toasts.js";
+import { Differences } from "./differences.js";
 import { Draft } from "./draft.js";
 import { bindSwitch, listen } from "./keys.js";
 import { post, postUntilReached, Refused, retryNow, Unreachable } from "./sending.js";
@@ -10,8 +11,14 @@ const announcer = document.querySelector("[data-announcer]");
 const noticeArea = document.querySelector("[data-notice]");
 const back = holder.dataset.back;
 const onwards = back ? [["Back to your history", () => location.assign(back)]] : [["Take the next task", takeNext]];
-// The page keeps as much room for the bar at its end as the bar takes, in whatever lines its words stand.
-const bar = new ResizeObserver(([{ target }]) => document.documentElement.style.setProperty("--bar", `${target.offsetHeight}px`));
+// The page keeps as much room for the bar at its end, and the strip of tiers on it, as they take, in whatever lines they stand.
+const bar = new ResizeObserver(() => {
+  const [actions, board] = [".actions", ".board"].map((name) => holder.querySelector(name));
+  if (!actions) return;
+  const strip = getComputedStyle(board).position === "fixed" && !("dragging" in task.workbench.dataset) ? board.offsetHeight : 0;
+  document.documentElement.style.setProperty("--bar-actions", `${actions.offsetHeight}px`);
+  document.documentElement.style.setProperty("--bar", `${actions.offsetHeight + strip}px`);
+});
 let task = null;
 let sending = false;
 
@@ -40,7 +47,7 @@ function start() {
   const workbench = holder.querySelector("[data-workbench]");
   task = workbench && new Task(workbench, holder.dataset.user, { announce, lost, warn: (sentence) => notice(sentence) });
   bar.disconnect();
-  if (workbench) bar.observe(workbench.querySelector(".actions"));
+  for (const edge of workbench?.querySelectorAll(".actions, .board") ?? []) bar.observe(edge);
 }
 
 function show(html, sentence) {
@@ -56,7 +63,7 @@ function show(html, sentence) {
 /** Sends what ends the task; whatever happens meanwhile, it is sent once at a time. `keep`: the draft stays here; `again`: what its retry does. */
 async function send(url, body, sentence, { keep = false, again = () => send(url, body, sentence, { keep }) } = {}) {
   sending = true;
-  task.board.lock(true);
+  task.lock(true);
   const button = task.workbench.querySelector("[data-submit-button]");
   button.setAttribute("aria-busy", "true");
   try {
@@ -76,7 +83,7 @@ async function send(url, body, sentence, { keep = false, again = () => send(url,
     sending = false;
     if (button.isConnected) {
       button.removeAttribute("aria-busy");
-      task.board.lock(false);
+      task.lock(false);
     }
   }
 }
@@ -157,6 +164,10 @@ document.querySelector("[data-skip-form]")?.addEventListener("submit", (event) =
   if (task && !sending) send(task.workbench.dataset.skip, { lease: task.workbench.dataset.lease, reason }, "Skipped.");
 });
 
+function openDialog(id) {
+  document.getElementById(id)?.showModal();
+}
+
 for (const kind of ["pointerdown", "keydown", "scroll"]) {
   document.addEventListener(kind, () => task?.active(), { passive: true, capture: true });
 }
@@ -168,10 +179,15 @@ listen({
   tie: () => !sending && task?.tieCurrent(),
   unrank: () => !sending && task?.unrankCurrent(),
   nudge: (by) => !sending && task?.nudgeCurrent(by),
-  undo: () => !sending && task?.undo(),
   step: (by) => task?.step(by),
   focus: (letter) => task?.focusLetter(letter),
-  open: (id) => document.getElementById(id)?.showModal(),
+  open: openDialog,
+  letters: {
+    z: () => !sending && task?.undo(),
+    s: () => openDialog("skip"),
+    l: () => openDialog("guidelines"),
+    d: () => task?.part(Differences).toggle(),
+  },
 });
 Draft.forgetOld();
 start();
