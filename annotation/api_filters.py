@@ -15,6 +15,8 @@ from rest_framework.request import Request
 
 from annotation.models import Assignment, Batch, Demonstration, Flag, Prompt, Ranking, Response, Task
 from annotation.remarks import tasks_with_flag, with_flag
+from annotation.returning import returned_rankings
+from annotation.review_queue import Reason
 from annotation.submitting import current_rankings
 
 LARGEST_ID = 2**63 - 1
@@ -154,6 +156,9 @@ class RankingFilters(filters.FilterSet):
     demonstrated = FlagFilter(
         method="with_demonstration", help_text="Whether they hold a better response that the annotator wrote."
     )
+    returned = FlagFilter(
+        method="only_returned", help_text="true: only those that wait for their annotator to amend them."
+    )
 
     class Meta:
         model = Ranking
@@ -168,3 +173,21 @@ class RankingFilters(filters.FilterSet):
 
     def only_current(self, rankings: QuerySet[Ranking], name: str, value: bool) -> QuerySet[Ranking]:
         return current_rankings(rankings) if value else rankings
+
+    def only_returned(self, rankings: QuerySet[Ranking], name: str, value: bool) -> QuerySet[Ranking]:
+        return returned_rankings(rankings) if value else rankings
+
+
+class ReviewQueueFilters(filters.FilterSet):
+    batch = IdFilter(field_name="batch_id")
+    # Reasons are found, not stored: the view leaves out the tasks without this one.
+    reason = filters.ChoiceFilter(
+        choices=[(reason.value, reason.value) for reason in Reason], method="any_task"
+    )
+
+    class Meta:
+        model = Task
+        fields = ["batch"]
+
+    def any_task(self, tasks: QuerySet[Task], name: str, value: str) -> QuerySet[Task]:
+        return tasks

@@ -35,6 +35,7 @@ from annotation.api_prompts import (
     ResponsesViewSet,
 )
 from annotation.api_ranking import AssignmentsViewSet, NextTaskViewSet, RankingsViewSet
+from annotation.api_reviews import ReviewQueueViewSet, TaskReviewsViewSet
 from config.api_pages import Document, RedocPage, SwaggerPage, send_redoc_script
 
 
@@ -129,6 +130,9 @@ ENDPOINTS = tuple(
         ("POST", "batches/<int:pk>/close", BatchesViewSet, "close", MANAGER),
         ("GET", f"{_PROJECT}/tasks", TasksViewSet, "list", REVIEWER),
         ("GET", "tasks/<int:pk>", TasksViewSet, "retrieve", REVIEWER),
+        ("GET", f"{_PROJECT}/review", ReviewQueueViewSet, "list", REVIEWER),
+        ("GET", "tasks/<int:pk>/review", TaskReviewsViewSet, "review", REVIEWER),
+        ("POST", "tasks/<int:pk>/reviews", TaskReviewsViewSet, "add_review", REVIEWER),
         ("POST", f"{_PROJECT}/next-task", NextTaskViewSet, "lease", ANNOTATOR),
         ("GET", f"{_PROJECT}/assignments", AssignmentsViewSet, "list", REVIEWER),
         ("GET", "assignments/<int:pk>", AssignmentsViewSet, "retrieve", ANNOTATOR),

@@ -16,6 +16,8 @@ from annotation.quality import annotator_figures, batch_agreement
 from annotation.refusals import Refusal
 from annotation.remarks import remark_counts
 from annotation.retiring import prompts_in_use
+from annotation.review_queue import queue
+from annotation.reviewing import review_figures
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
 from frontend.forms_alignment import BatchForm
@@ -76,6 +78,8 @@ def batch(request: ProjectRequest, batch_id: int) -> HttpResponse:
         .select_related("annotator", "task__prompt")
         .order_by("-pk"),
         "datasets": shown.datasets.all(),
+        "reviews": review_figures(shown),
+        "reviews_waiting": len(queue(project=request.project, reviewer=request.user, batch=shown)),
     }
     return render(request, "batches/batch.html", context)
 

@@ -20,6 +20,7 @@ from django.views.decorators.http import require_GET, require_POST
 from annotation import assigning, submitting
 from annotation.models import Assignment, Batch
 from annotation.refusals import Refusal, require_storable
+from annotation.returning import returned_to
 from annotation.showing import blind_view
 from frontend.access import ProjectRequest, Role, project_page
 
@@ -37,7 +38,11 @@ STATUS = {
 @never_cache
 @project_page(Role.ANNOTATOR)
 def rank(request: ProjectRequest) -> HttpResponse:
-    return render(request, "ranking/page.html", {"task": _next_task(request)})
+    context = {
+        "task": _next_task(request),
+        "returned": returned_to(request.user, request.project).count(),
+    }
+    return render(request, "ranking/page.html", context)
 
 
 @require_POST
