@@ -85,6 +85,7 @@ PROJECT_PAGES = [
     path("rank/<int:assignment_id>/give-back/", ranking.give_back, name="rank_give_back"),
     path("history/", history.history, name="rank_history"),
     path("history/<int:assignment_id>/", history.change, name="rank_change"),
+    path("history/<int:assignment_id>/in-place/", history.change_in_place, name="rank_change_in_place"),
     path("history/<int:assignment_id>/amend/", history.amend, name="rank_amend"),
 ]
 
