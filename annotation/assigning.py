@@ -27,8 +27,8 @@ SKIPS_THAT_CLOSE = 3
 would keep its batch from ever being complete; fewer may just be one annotator's taste."""
 
 MOST_AHEAD = 1
-"""Places that an annotator may hold ahead of the one they work on, so that the next task is there when they want it. More
-would only keep them from others."""
+"""Places that an annotator may hold ahead of the one in work, so that the next task is there when they want it. More
+would only be kept from others."""
 
 # Not theirs yet: two probes of the unique indexes assignment_annotator_once and skip_once, both on (task, annotator).
 # OFFSET 0 keeps them probes: as joins they would read all that the annotator ever had. Nobody ranks what they wrote

@@ -1,18 +1,20 @@
 // Single keys of the ranking page. They can be switched off, since screen readers and voice control may need them.
+import { read, write } from "./storage.js";
+
 const STORED = "rankloop:single-keys";
 
 export function keysAreOn() {
-  return localStorage.getItem(STORED) !== "off";
+  return read(STORED) !== "off";
 }
 
 export function bindSwitch(checkbox) {
   checkbox.checked = keysAreOn();
-  checkbox.addEventListener("change", () => localStorage.setItem(STORED, checkbox.checked ? "on" : "off"));
+  checkbox.addEventListener("change", () => write(STORED, checkbox.checked ? "on" : "off"));
 }
 
 /**
  * Call `commands` for keys: `tier(n)`, `focus(letter)`, `step(by)`, `nudge(by)`, `tie()`, `unrank()`, `undo()`,
- * `submit()`, `open(id)`. Keys that a focused control needs for itself stay its own.
+ * `undoSubmit()`, `submit()`, `open(id)`. Keys that a focused control needs for itself stay its own.
  */
 export function listen(commands) {
   document.addEventListener("keydown", (event) => {
@@ -46,6 +48,6 @@ function plain(event, commands) {
   if (key === "=") return commands.tie;
   if (key === "?") return () => commands.open("keys");
   if (/^[a-i]$/i.test(key)) return () => commands.focus(key.toUpperCase());
-  const letters = { s: () => commands.open("skip"), l: () => commands.open("guidelines"), z: commands.undo };
+  const letters = { s: () => commands.open("skip"), l: () => commands.open("guidelines"), u: commands.undoSubmit, z: commands.undo };
   return letters[key.toLowerCase()] ?? null;
 }

@@ -42,11 +42,10 @@ export class Task {
     return this.#current;
   }
 
-  /** What is submitted. */
+  /** What is submitted, but for the submission's own key. */
   get answer() {
     return {
       lease: this.workbench.dataset.lease,
-      key: this.draft.key,
       tiers: this.tiers.lists,
       ratings: this.draft.ratings,
       rationale: this.draft.rationale,
