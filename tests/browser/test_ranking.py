@@ -67,7 +67,7 @@ def test_by_keys_alone(rank: Callable[..., Page]) -> None:
     page.keyboard.press("Shift+ArrowDown")
     page.keyboard.press("Shift+ArrowDown")
     assert tiers_on_board(page) == [["C"], ["A", "B"], ["D"]]
-    page.keyboard.press("a")
+    page.keyboard.press("Shift+A")
     page.keyboard.press("0")
     assert tiers_on_board(page) == [["C"], ["B"], ["D"]]
     page.keyboard.press("z")
@@ -369,7 +369,7 @@ def test_a_ranking_is_changed_by_keys_from_the_history(
     picture(page, "rank-change")
     page.keyboard.press("s")
     expect(page.get_by_role("dialog")).to_have_count(0)
-    page.keyboard.press("a")
+    page.keyboard.press("Shift+A")
     page.keyboard.press("4")
     page.keyboard.press("Enter")
 
@@ -457,7 +457,7 @@ def test_aspects_are_rated_apart_from_the_ranking(rank: Callable[..., Page], pro
     page = rank()
 
     page.locator("[data-letter=B]").get_by_role("radio", name="4").check()
-    page.keyboard.press("a")
+    page.keyboard.press("Shift+A")
     for tier in "1234":
         page.keyboard.press(tier)
     b = number_of(page, "B")

@@ -2,6 +2,7 @@
 // is sent behind the annotator's back.
 import { toast } from "../toasts.js";
 import { Ahead, Sheet } from "./ahead.js";
+import { Differences } from "./differences.js";
 import { Draft } from "./draft.js";
 import { bindSwitch, listen } from "./keys.js";
 import { noticeBox } from "./notices.js";
@@ -20,8 +21,14 @@ const announcer = document.querySelector("[data-announcer]");
 const noticeArea = document.querySelector("[data-notice]");
 const { back, next, history, done } = holder.dataset;
 const user = Number(holder.dataset.user);
-// The page keeps as much room for the bar at its end as the bar takes, in whatever lines its words stand.
-const bar = new ResizeObserver(([{ target }]) => document.documentElement.style.setProperty("--bar", `${target.offsetHeight}px`));
+// The page keeps as much room for the bar at its end, and the strip of tiers on it, as they take, in whatever lines they stand.
+const bar = new ResizeObserver(() => {
+  const [actions, board] = [".actions", ".board"].map((name) => holder.querySelector(name));
+  if (!actions) return;
+  const strip = getComputedStyle(board).position === "fixed" && !("dragging" in task.workbench.dataset) ? board.offsetHeight : 0;
+  document.documentElement.style.setProperty("--bar-actions", `${actions.offsetHeight}px`);
+  document.documentElement.style.setProperty("--bar", `${actions.offsetHeight + strip}px`);
+});
 
 let sheet = Sheet.shownIn(holder);
 let task = null;
@@ -68,7 +75,7 @@ function start() {
   task = workbench && new Task(workbench, user, { announce, lost, warn: (sentence) => notice(sentence) });
   shown = { at: performance.now(), complete: task?.missing === null };
   bar.disconnect();
-  if (workbench) bar.observe(workbench.querySelector(".actions"));
+  for (const edge of workbench?.querySelectorAll(".actions, .board") ?? []) bar.observe(edge);
   state.draw();
 }
 
@@ -170,13 +177,13 @@ function answered(kind, body, sentence) {
 
 function waitFor(key) {
   waitingFor = key;
-  task.board.lock(true);
+  task.lock(true);
   task.workbench.querySelector("[data-submit-button]").setAttribute("aria-busy", "true");
 }
 
 function waitNoMore() {
   waitingFor = null;
-  task.board.lock(false);
+  task.lock(false);
   task.workbench.querySelector("[data-submit-button]").removeAttribute("aria-busy");
 }
 
@@ -367,6 +374,10 @@ document.querySelector("[data-skip-form]")?.addEventListener("submit", (event) =
   if (task && !waitingFor && !undoing) answered("skip", { lease: task.workbench.dataset.lease, reason }, "Skipped.");
 });
 
+function openDialog(id) {
+  document.getElementById(id)?.showModal();
+}
+
 for (const kind of ["pointerdown", "keydown", "scroll"]) {
   document.addEventListener(kind, () => waitingFor || task?.active(), { passive: true, capture: true });
 }
@@ -383,15 +394,20 @@ const whileRanking = (act) => (...given) => waitingFor || (task && act(...given)
 bindSwitch(document.querySelector("[data-single-keys]"));
 listen({
   submit,
-  undoSubmit,
   tier: whileRanking((tier) => task.placeCurrent(tier)),
   tie: whileRanking(() => task.tieCurrent()),
   unrank: whileRanking(() => task.unrankCurrent()),
   nudge: whileRanking((by) => task.nudgeCurrent(by)),
-  undo: whileRanking(() => task.undo()),
   step: (by) => task?.step(by),
   focus: (letter) => task?.focusLetter(letter),
-  open: (id) => (id === "skip" && !task?.lease) || document.getElementById(id)?.showModal(),
+  open: openDialog,
+  letters: {
+    z: whileRanking(() => task.undo()),
+    u: undoSubmit,
+    s: () => task?.lease && openDialog("skip"),
+    l: () => openDialog("guidelines"),
+    d: () => task?.part(Differences).toggle(),
+  },
 });
 
 whenNotKept(() => toast("This browser keeps nothing for this page: its storage is full or forbidden. Drafts, and answers that wait to be sent, are lost if you close it.", "warning"));
