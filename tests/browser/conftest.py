@@ -116,3 +116,12 @@ def assert_fits(page: Page) -> None:
     """Nothing makes the page scroll sideways."""
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wide <= 0, f"{page.url} is {wide} px wider than the window."
+
+
+def sent(page: Page) -> None:
+    """Waits until no answer waits in the browser to be sent."""
+    page.wait_for_function(
+        """() => !Object.entries(localStorage).some(
+            ([name, kept]) => name.startsWith("rankloop:outbox:") && !JSON.parse(kept).refusal
+        )"""
+    )

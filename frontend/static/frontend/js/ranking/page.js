@@ -280,7 +280,7 @@ function setAside() {
 /** The task that was submitted last is here again. If its answer was not sent yet, it is taken out; else it is amended. */
 async function undoSubmit() {
   if (back || undoing || sheet.amends) return;
-  if (!last) return announce("There is no submit to undo here. Your history has your earlier answers.");
+  if (!last) return announce("There is no answer to undo here. Your history has your earlier ones.");
   undoing = true;
   let { key, assignment, sheet: other } = last;
   try {
