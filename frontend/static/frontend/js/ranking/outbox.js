@@ -86,7 +86,7 @@ export class Outbox {
 
   /** Send at once, also what was given up. */
   again() {
-    this.#failures.clear();
+    for (const key of [...this.#failures.keys()].filter((each) => this.#isGivenUp(each))) this.#failures.delete(key);
     dispatchEvent(new Event("retry-now"));
     return this.send();
   }

@@ -229,6 +229,7 @@ function changed({ elsewhere }) {
 function troubled(error, { seconds, givenUp }) {
   const isNew = state.troubled();
   const answers = outbox.waiting.length > 1 ? "Your answers are" : "Your answer is";
+  const why = error.failed ? "The server failed at this." : "No connection to the server.";
   const soon = seconds ? `again in ${seconds} seconds` : "once it is reached";
   if (givenUp) {
     notice(
@@ -239,12 +240,11 @@ function troubled(error, { seconds, givenUp }) {
   } else if (error instanceof Refused) {
     notice(error.sentence, "warn", [["Send now", sendNow]]);
   } else if (waitingFor) {
-    const why = error.failed ? "The server failed at this." : "No connection to the server.";
     const kept = outbox.waiting.length ? ` ${answers} kept in this browser and sent ${soon}${error.failed ? "" : ", and as soon as you are back online"}.` : "";
     const none = back ? "" : " No other task is here until then.";
     notice(`${why}${kept}${none}`, "warn", [["Send now", sendNow]]);
   } else if (isNew) {
-    announce(`No connection to the server. ${answers} kept in this browser and sent ${soon}. You can go on.`);
+    announce(`${why} ${answers} kept in this browser and sent ${soon}. You can go on.`);
   }
 }
 
