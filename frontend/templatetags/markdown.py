@@ -1,4 +1,4 @@
-"""Hostile Markdown as safe HTML: ``{{ text|markdown }}``, with passages ``|citing:passages`` and ``|checking:passages``."""
+"""Hostile Markdown as safe HTML: ``{{ text|markdown }}``, ``|citing:passages`` and ``|checking:passages``."""
 
 from __future__ import annotations
 

@@ -16,18 +16,16 @@ from playwright.sync_api import Page, Route, expect
 from annotation.assigning import next_assignment
 from annotation.batching import close_batch
 from annotation.models import Assignment, Project, Ranking, Skip, User
-from tests.browser.conftest import Visit, sent
-from tests.browser.test_ranking import number_of, rank, submitted, tiers_on_board  # noqa: F401 (rank is a fixture)
+from tests.browser.conftest import Visit
+from tests.browser.ranking import Picture, Rank, number_of, sent, submitted, tiers_on_board
 
 pytestmark = pytest.mark.browser
-Picture = Callable[[Page, str], None]
-Rank = Callable[..., Page]
 Begin = Callable[..., Page]
 People = dict[str, User]
 
 
 @pytest.fixture
-def begin(rank: Rank) -> Begin:  # noqa: F811
+def begin(rank: Rank) -> Begin:
     """Opens the ranking page and waits until it has the task after the shown one, of two."""
 
     def go(**options: object) -> Page:
@@ -669,7 +667,7 @@ def test_a_browser_that_keeps_nothing_is_told_of_and_can_be_worked_in(begin: Beg
     wait_for(lambda: Ranking.objects.count() == 1 or bool(page.wait_for_timeout(20)))
 
 
-def test_a_lease_is_renewed_while_somebody_works(rank: Rank, project: Project) -> None:  # noqa: F811
+def test_a_lease_is_renewed_while_somebody_works(rank: Rank, project: Project) -> None:
     rank().context.close()
     place = Assignment.objects.order_by("leased_at").filter(state="leased").first()
     nearly_over = timezone.now() + timedelta(minutes=project.lease_minutes / 3)

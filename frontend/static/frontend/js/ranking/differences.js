@@ -46,7 +46,10 @@ export class Differences {
     if (!this.#on) return;
     this.#from = current;
     for (const [number, card] of board.cards) {
-      if (number === current) continue;
+      if (number === current) {
+        card.querySelector("[data-difference]").textContent = "the others are compared with it";
+        continue;
+      }
       this.#unmark.push(mark(this.#wordsOf(number), this.#flagsOf(number)));
       card.querySelector("[data-difference]").textContent = this.#difference(number);
     }

@@ -7,7 +7,7 @@
  *   save()              the part's fields of the draft; called after each input event and move, and by `task.keep()`
  *   answer              the part's fields of what is submitted
  *   missing             `{ sentence, number }`: why it cannot be submitted yet and which response that is about; else null
- *   moved()             the ranking changed, and the board is drawn
+ *   moved()             the ranking changed, and the board is drawn; what a screen reader should hear of it besides the move, or nothing
  *   focused()           `task.current` changed
  *   lock(locked)        nothing can be changed while the answer is on its way (inputs and tiers' buttons are locked already)
  *   end()               take down what `task.signal` does not

@@ -72,7 +72,8 @@ export class Task {
   }
 
   place(number, tier) {
-    this.#focus(number);
+    // By hand, at a place that is in sight.
+    this.#focus(number, { scroll: false });
     this.#move(() => this.tiers.place(number, tier));
   }
 
@@ -123,6 +124,7 @@ export class Task {
   keep() {
     Object.assign(this.draft, { tiers: this.tiers.save() }, ...this.parts.map((part) => part.save?.()));
     this.storage.save(this.draft);
+    this.#offer();
   }
 
   /** Nothing can be changed while what ends the task is on its way. */
@@ -175,17 +177,22 @@ export class Task {
       moved = change();
       if (moved) {
         this.keep();
-        this.#drawn();
-        this.announce(told ?? this.#told(this.#current));
+        this.announce([told ?? this.#told(this.#current), ...this.#drawn()].join(" "));
       }
       then?.(moved);
     });
     return moved;
   }
 
+  /** Draws the ranking. Returns what the parts say of its change. */
   #drawn() {
     this.board.draw();
-    for (const part of this.parts) part.moved?.();
+    const told = this.parts.map((part) => part.moved?.()).filter(Boolean);
+    this.#offer();
+    return told;
+  }
+
+  #offer() {
     this.workbench.querySelector("[data-submit-button]").setAttribute("aria-disabled", this.missing !== null);
   }
 
