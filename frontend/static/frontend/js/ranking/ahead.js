@@ -80,6 +80,13 @@ export class Ahead {
     return this.#sheets[0]?.ranOut ? undefined : this.#sheets.shift();
   }
 
+  /** The one of that assignment, if it is here. */
+  pull(assignment) {
+    const found = this.#sheets.find((sheet) => sheet.assignment === assignment);
+    this.forget(assignment);
+    return found;
+  }
+
   /** As `shift`, after asking the server for those whose time ran out: such a place may have gone to somebody else. Throws Unreachable. */
   async renewed() {
     while (!this.isEmpty) {

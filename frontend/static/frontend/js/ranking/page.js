@@ -32,7 +32,9 @@ const bar = new ResizeObserver(() => {
 
 let sheet = Sheet.shownIn(holder);
 let task = null;
-let shown = { at: 0, complete: false };
+let shownAt = 0;
+/** Whether the shown task came with an answer, and nobody has done anything since. */
+let untouched = false;
 /** The key of the answer to the shown task, while there is no other task to show. */
 let waitingFor = null;
 /** `{key, assignment, sheet}` of what was submitted last, for undoing it. */
@@ -73,7 +75,8 @@ function tell(error) {
 function start() {
   const workbench = holder.querySelector("[data-workbench]");
   task = workbench && new Task(workbench, user, { announce, lost, warn: (sentence) => notice(sentence) });
-  shown = { at: performance.now(), complete: task?.missing === null };
+  shownAt = performance.now();
+  untouched = task?.missing === null;
   bar.disconnect();
   for (const edge of workbench?.querySelectorAll(".actions, .board") ?? []) bar.observe(edge);
   state.draw();
@@ -147,7 +150,7 @@ function submit() {
   if (!task || undoing) return;
   if (task.missing) return task.showMissing();
   // The second half of a double Enter is not for a task that came with its answer.
-  if (shown.complete && performance.now() - shown.at < JUST_SHOWN) return;
+  if (untouched && performance.now() - shownAt < JUST_SHOWN) return;
   answered(sheet.amends ? "amend" : "submit", task.answer, sheet.amends ? "Changed." : "Submitted.");
 }
 
@@ -178,13 +181,17 @@ function answered(kind, body, sentence) {
 function waitFor(key) {
   waitingFor = key;
   task.lock(true);
-  task.workbench.querySelector("[data-submit-button]").setAttribute("aria-busy", "true");
+  submitButton().setAttribute("aria-busy", "true");
 }
 
 function waitNoMore() {
   waitingFor = null;
   task.lock(false);
-  task.workbench.querySelector("[data-submit-button]").removeAttribute("aria-busy");
+  submitButton().removeAttribute("aria-busy");
+}
+
+function submitButton() {
+  return task.workbench.querySelector("[data-submit-button]");
 }
 
 /** What is sent with an answer: whether a task is wanted in return. The history's page asks for nothing, and is sent back to it. */
@@ -210,7 +217,11 @@ function refused(entry, { code, sentence }) {
   }
   if (entry.key === last?.key) last = null;
   state.draw();
-  if (entry.key !== waitingFor) return prepare();
+  if (entry.key !== waitingFor) {
+    // What befell that task may have befallen this one: a closed batch, say.
+    task?.lease?.renew();
+    return prepare();
+  }
   waitNoMore();
   if (!back && code !== "invalid") goOn("");
 }
@@ -240,6 +251,9 @@ function troubled(error, { seconds, givenUp }) {
   } else if (error instanceof Refused) {
     notice(error.sentence, "warn", [["Send now", sendNow]]);
   } else if (waitingFor) {
+    // It may take long, and what stands here can be read meanwhile.
+    task.workbench.toggleAttribute("data-waits", true);
+    submitButton().removeAttribute("aria-busy");
     const kept = outbox.waiting.length ? ` ${answers} kept in this browser and sent ${soon}${error.failed ? "" : ", and as soon as you are back online"}.` : "";
     const none = back ? "" : " No other task is here until then.";
     notice(`${why}${kept}${none}`, "warn", [["Send now", sendNow]]);
@@ -302,8 +316,10 @@ async function undoSubmit() {
 async function goBackTo({ key, assignment }) {
   try {
     if (sheet.assignment !== assignment) {
+      const prepared = ahead.pull(assignment);
       setAside();
-      await takeNext("");
+      if (prepared) show(prepared, "");
+      else await takeNext("");
     }
     outbox.dismiss(key);
   } catch (error) {
@@ -374,12 +390,17 @@ document.querySelector("[data-skip-form]")?.addEventListener("submit", (event) =
   if (task && !waitingFor && !undoing) answered("skip", { lease: task.workbench.dataset.lease, reason }, "Skipped.");
 });
 
+function active({ type, key }) {
+  if (type !== "scroll" && key !== "Enter") untouched = false;
+  if (!waitingFor) task?.active();
+}
+
 function openDialog(id) {
   document.getElementById(id)?.showModal();
 }
 
 for (const kind of ["pointerdown", "keydown", "scroll"]) {
-  document.addEventListener(kind, () => waitingFor || task?.active(), { passive: true, capture: true });
+  document.addEventListener(kind, active, { passive: true, capture: true });
 }
 document.addEventListener("visibilitychange", () => document.hidden && keepDraft());
 addEventListener("pagehide", () => {

@@ -38,7 +38,7 @@ export class State {
   }
 
   #drawDone(more) {
-    const place = this.holder.querySelector("[data-done]");
+    const place = this.holder.querySelector("[data-progress]");
     if (!place) return;
     const today = this.#lately === null ? "" : `, ${(this.#lately + more).toLocaleString("en")} today`;
     place.textContent = `${(this.#done + more).toLocaleString("en")} done by you${today}`;
