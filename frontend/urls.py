@@ -93,6 +93,7 @@ PROJECT_PAGES = [
     path("review/<int:task_id>/pass/", reviews.pass_by, name="review_pass"),
     path("history/", history.history, name="rank_history"),
     path("history/<int:assignment_id>/", history.change, name="rank_change"),
+    path("history/<int:assignment_id>/in-place/", history.change_in_place, name="rank_change_in_place"),
     path("history/<int:assignment_id>/amend/", history.amend, name="rank_amend"),
 ]
 

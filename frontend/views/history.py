@@ -21,9 +21,10 @@ from annotation.refusals import Refusal
 from annotation.returning import returned_note, returned_to, with_returned_note
 from annotation.showing import blind_view
 from frontend.access import ProjectRequest, Role, project_page
-from frontend.views.ranking import body_of, parts_of, refused, task_html
+from frontend.views.ranking import Onwards, body_of, parts_of, refused, task_html
 
 A_PAGE = 50
+STAYS = "The batch of this task was closed, so its rankings stay as they are."
 
 
 @require_GET
@@ -50,29 +51,36 @@ def change(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """The ranking page with the annotator's present answer, in the order that they were shown."""
     ranking = _own(request, assignment_id)
     if ranking.task.batch.state == Batch.State.CLOSED:
-        messages.error(request, "The batch of this task was closed, so its rankings stay as they are.")
+        messages.error(request, STAYS)
         return redirect("rank_history", request.project.slug)
-    context = {
-        "project": request.project,
-        "view": blind_view(ranking.assignment),
-        "earlier": ranking,
-        "draft": json.dumps(_draft(ranking)),
-    }
     shown = {
-        "task": task_html(request, context),
+        "task": _answered_html(request, ranking),
         "amending": True,
         "returned_note": returned_note(ranking),
     }
     return render(request, "ranking/page.html", shown)
 
 
+@require_GET
+@never_cache
+@project_page(Role.ANNOTATOR)
+def change_in_place(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+    """The same as ``{html}``, for the ranking page to show without leaving the task that waits there."""
+    ranking = _own(request, assignment_id)
+    if ranking.task.batch.state == Batch.State.CLOSED:
+        return refused(Refusal("closed", STAYS))
+    return JsonResponse({"html": _answered_html(request, ranking)})
+
+
 @require_POST
 @project_page(Role.ANNOTATOR)
 def amend(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """Take ``{key}`` and ``parts_of`` an answer; answer with the page to go to."""
+    """Take ``{key}`` and ``parts_of`` an answer; answer with the page to go to. Where ``besides`` is among them, it is
+    changed in place, on the ranking page: the answer is as ``Onwards`` says."""
     ranking = _own(request, assignment_id)
     try:
         answer = body_of(request)
+        onwards = Onwards(request, answer)
         submitting.amend(
             annotator=request.user,
             assignment_id=ranking.assignment_id,
@@ -81,6 +89,8 @@ def amend(request: ProjectRequest, assignment_id: int) -> HttpResponse:
         )
     except Refusal as refusal:
         return refused(refusal)
+    if "besides" in answer:
+        return JsonResponse(onwards.answer())
     messages.success(request, "Your ranking is changed.")
     return JsonResponse({"url": reverse("rank_history", args=[request.project.slug])})
 
@@ -92,6 +102,16 @@ def _own(request: ProjectRequest, assignment_id: int) -> Ranking:
     return get_object_or_404(
         submitting.current_rankings(own).select_related("assignment", "task__batch", "task__prompt")
     )
+
+
+def _answered_html(request: ProjectRequest, ranking: Ranking) -> str:
+    context = {
+        "project": request.project,
+        "view": blind_view(ranking.assignment),
+        "earlier": ranking,
+        "draft": json.dumps(_draft(ranking)),
+    }
+    return task_html(request, context)
 
 
 def _draft(ranking: Ranking) -> dict[str, object]:

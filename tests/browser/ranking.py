@@ -31,10 +31,20 @@ def order_of_cards(page: Page) -> str:
 
 
 def submitted(page: Page) -> None:
-    """Waits until the page shows something other than the task it showed."""
+    """Submits, and waits until the page shows something other than the task it showed and the server has the answer."""
     shown = page.locator("[data-workbench]").get_attribute("data-assignment")
     page.keyboard.press("Enter")
     expect(page.locator(f"[data-assignment='{shown}']")).to_have_count(0)
+    sent(page)
+
+
+def sent(page: Page) -> None:
+    """Waits until no answer waits in the browser to be sent."""
+    page.wait_for_function(
+        """() => !Object.entries(localStorage).some(
+            ([name, kept]) => name.startsWith("rankloop:outbox:") && !JSON.parse(kept).refusal
+        )"""
+    )
 
 
 def drag(page: Page, letter: str, tier: int) -> None:

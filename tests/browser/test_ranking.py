@@ -3,158 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import pytest
-from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from annotation.assigning import next_assignment
-from annotation.batching import close_batch
-from annotation.models import Aspect, Assignment, Project, Ranking, Skip, User
-from tests.browser.ranking import Picture, number_of, submitted, tiers_on_board
+from annotation.models import Aspect, Project, Ranking, Skip
+from tests.browser.ranking import Picture, number_of, sent, submitted, tiers_on_board
 
 pytestmark = pytest.mark.browser
-
-
-def test_a_reload_keeps_what_was_done(rank: Callable[..., Page]) -> None:
-    page = rank()
-    page.keyboard.press("2")
-    page.keyboard.press("1")
-    page.locator(".why summary").click()
-    page.get_by_label("Why you ranked them so").fill("B says how long.")
-
-    page.reload()
-
-    assert tiers_on_board(page) == [["B"], ["A"]]
-    expect(page.get_by_label("Why you ranked them so")).to_have_value("B says how long.")
-    expect(page.locator("[data-letter=C]")).to_be_focused()
-
-
-def test_a_double_enter_is_one_ranking(rank: Callable[..., Page]) -> None:
-    page = rank()
-    first = page.locator("[data-workbench]").get_attribute("data-assignment")
-    page.route("**/submit/", lambda route: (page.wait_for_timeout(300), route.continue_()))
-    for tier in "1234":
-        page.keyboard.press(tier)
-
-    page.keyboard.press("Enter")
-    page.keyboard.press("Enter")
-    expect(page.locator(f"[data-assignment='{first}']")).to_have_count(0)
-    page.keyboard.press("Enter")
-
-    assert Ranking.objects.count() == 1
-
-
-def test_without_a_network_the_ranking_waits_and_is_sent_once(rank: Callable[..., Page]) -> None:
-    page = rank()
-    first = page.locator("[data-workbench]").get_attribute("data-assignment")
-    for tier in "1123":
-        page.keyboard.press(tier)
-
-    page.context.set_offline(True)
-    page.keyboard.press("Enter")
-    expect(page.get_by_text("No connection to the server.")).to_be_visible()
-    assert not Ranking.objects.exists()
-    page.context.set_offline(False)
-
-    expect(page.locator(f"[data-assignment='{first}']")).to_have_count(0)
-    assert Ranking.objects.count() == 1
-
-
-def test_a_server_that_fails_each_time_is_told_from_no_connection_and_asked_again_by_hand(
-    rank: Callable[..., Page], picture: Picture
-) -> None:
-    page = rank()
-    first = page.locator("[data-workbench]").get_attribute("data-assignment")
-    asked = []
-    page.route("**/submit/", lambda route: (asked.append(route), route.fulfill(status=500, body="fault")))
-    for tier in "1123":
-        page.keyboard.press(tier)
-
-    page.keyboard.press("Enter")
-    for _ in range(3):
-        page.get_by_role("button", name="Send now").click()
-    told = page.get_by_role("alert")
-    expect(told).to_contain_text("kept in this browser. Try again in a few minutes")
-    expect(told).not_to_contain_text("No connection")
-    assert tiers_on_board(page) == [["A", "B"], ["C"], ["D"]]
-    picture(page, "rank-failing")
-    assert len(asked) == 4, "it goes on asking by itself"
-
-    page.unroute("**/submit/")
-    page.get_by_role("button", name="Try again").click()
-    expect(page.locator(f"[data-assignment='{first}']")).to_have_count(0)
-    assert Ranking.objects.count() == 1
-
-
-def test_an_answer_whose_receipt_was_lost_is_not_taken_twice(rank: Callable[..., Page]) -> None:
-    page = rank()
-    first = page.locator("[data-workbench]").get_attribute("data-assignment")
-    lost = []
-
-    def swallow(route: object) -> None:
-        if lost:
-            route.continue_()
-        else:
-            lost.append(route.fetch())  # the server has it; the page never hears so
-            route.abort()
-
-    page.route("**/submit/", swallow)
-    for tier in "1234":
-        page.keyboard.press(tier)
-    page.keyboard.press("Enter")
-
-    expect(page.locator(f"[data-assignment='{first}']")).to_have_count(0)
-    assert lost[0].ok
-    assert Ranking.objects.count() == 1
-
-
-def test_a_place_that_went_to_somebody_else_is_told_and_the_next_one_offered(
-    rank: Callable[..., Page], project: Project, people: dict[str, User]
-) -> None:
-    page = rank()
-    for tier in "1234":
-        page.keyboard.press(tier)
-    Assignment.objects.filter(state="leased").update(leased_until=timezone.now() - timedelta(minutes=1))
-    for _ in range(2):
-        place = next_assignment(annotator=people["reviewer"], project=project)
-        Assignment.objects.filter(pk=place.pk).update(state="submitted", lease=None, leased_until=None)
-
-    page.keyboard.press("Enter")
-
-    expect(page.get_by_role("alert")).to_contain_text("still in this browser")
-    assert tiers_on_board(page) == [["A"], ["B"], ["C"], ["D"]]
-    page.get_by_role("button", name="Take the next task").click()
-    expect(page.get_by_role("heading", name="Nothing is left for you right now")).to_be_visible()
-
-
-def test_when_the_batch_was_closed_the_next_task_comes_by_itself(
-    rank: Callable[..., Page], project: Project
-) -> None:
-    page = rank()
-    for tier in "1234":
-        page.keyboard.press(tier)
-    close_batch(project.batches.get())
-
-    page.keyboard.press("Enter")
-
-    expect(page.get_by_role("heading", name="Nothing to rank yet")).to_be_visible()
-    expect(page.get_by_text("This batch was closed")).to_be_visible()
-
-
-def test_a_task_is_given_back_and_what_was_done_of_it_stays_in_the_browser(
-    rank: Callable[..., Page], project: Project
-) -> None:
-    page = rank()
-    page.keyboard.press("2")
-
-    page.get_by_role("button", name="Give back").click()
-
-    expect(page.get_by_text("Given back")).to_be_visible()
-    assert not Assignment.objects.filter(state="leased").exists()
-    page.goto(f"/projects/{project.slug}/rank/")
-    assert tiers_on_board(page) == [["A"]]
 
 
 def test_a_ranking_is_changed_by_keys_from_the_history(
@@ -185,22 +41,6 @@ def test_a_ranking_is_changed_by_keys_from_the_history(
     ]
 
 
-def test_a_lease_is_renewed_while_somebody_works(rank: Callable[..., Page], project: Project) -> None:
-    rank().context.close()
-    place = Assignment.objects.get(state="leased")
-    nearly_over = timezone.now() + timedelta(minutes=project.lease_minutes / 3)
-    Assignment.objects.filter(pk=place.pk).update(leased_until=nearly_over)
-    page = rank()
-    expect(page.locator("[data-clock]")).to_have_text("10 min left")
-
-    with page.expect_response("**/renew/"):
-        page.keyboard.press("ArrowDown")
-
-    expect(page.locator("[data-clock]")).to_have_text("30 min left")
-    place.refresh_from_db()
-    assert place.leased_until > nearly_over
-
-
 def test_a_task_is_skipped_by_keys(rank: Callable[..., Page]) -> None:
     page = rank()
     first = page.locator("[data-workbench]").get_attribute("data-assignment")
@@ -210,6 +50,7 @@ def test_a_task_is_skipped_by_keys(rank: Callable[..., Page]) -> None:
     page.keyboard.press("Enter")
 
     expect(page.locator(f"[data-assignment='{first}']")).to_have_count(0)
+    sent(page)
     assert Skip.objects.get().reason == "The prompt is unclear or broken"
 
 
@@ -222,6 +63,7 @@ def test_a_skip_has_no_reason_that_nobody_chose(rank: Callable[..., Page]) -> No
             page.get_by_label(reason).check()
         page.keyboard.press("Enter")
         expect(page.locator(f"[data-assignment='{task}']")).to_have_count(0)
+        sent(page)
 
     assert list(Skip.objects.order_by("pk").values_list("reason", flat=True)) == [
         "I do not read this language",

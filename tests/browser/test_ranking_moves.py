@@ -13,6 +13,7 @@ from tests.browser.ranking import (
     middle_of,
     number_of,
     order_of_cards,
+    sent,
     submitted,
     tiers_on_board,
 )
@@ -113,6 +114,7 @@ def test_by_mouse_alone(rank: Rank) -> None:
     page.get_by_role("button", name="Undo", exact=True).click()
     page.get_by_role("button", name="Submit").click()
     expect(page.locator("[data-count]")).to_have_text("0 of 4 ranked")
+    sent(page)
 
     ranking = Ranking.objects.get()
     assert ranking.tiers == [[b], sorted([a, c], key=ranking.shown_order.index), [d]]
@@ -237,6 +239,7 @@ def test_by_touch_on_a_phone(rank: Rank) -> None:
         button.tap()
     page.get_by_role("button", name="Submit").tap()
     expect(page.locator("[data-count]")).to_have_text("0 of 4 ranked")
+    sent(page)
 
     ranking = Ranking.objects.get()
     assert ranking.tiers == [[b], sorted([c, d], key=ranking.shown_order.index), [a]]

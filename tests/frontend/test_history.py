@@ -169,3 +169,43 @@ def test_a_closed_batch_offers_no_change(
     answer = {"key": str(uuid.uuid4()), "tiers": ranking.tiers[::-1]}
     response = post(client, f"{address}{ranking.assignment_id}/amend/", answer)
     assert (response.status_code, response.json()["code"]) == (409, "closed")
+
+
+def test_an_answer_comes_in_place_as_it_was_given_and_its_change_brings_the_next_task(
+    ranking: Ranking, project: Project, as_role: AsRole, compose: Compose
+) -> None:
+    compose()
+    client = as_role("annotator")
+
+    shown = client.get(f"/projects/{project.slug}/history/{ranking.assignment_id}/in-place/").json()["html"]
+    draft = json.loads(html.unescape(re.search('data-draft="([^"]*)"', shown).group(1)))
+    changed = post(
+        client,
+        f"/projects/{project.slug}/history/{ranking.assignment_id}/amend/",
+        {"key": str(uuid.uuid4()), "tiers": ranking.tiers[::-1], "besides": []},
+    ).json()
+
+    assert draft["tiers"] == {
+        str(number): tier for tier, numbers in enumerate(ranking.tiers, 1) for number in numbers
+    }
+    assert (draft["rationale"], draft["seconds"]) == ("Short.", 12)
+    assert "zebrafinch" not in shown
+    assert changed["progress"]["done"] == 1, "a change is not another task"
+    assert "data-workbench" in changed["html"]
+    assert [each.revision for each in Ranking.objects.order_by("pk")] == [1, 2]
+    assert "is changed" not in client.get(f"/projects/{project.slug}/").text, "the page says so itself"
+
+
+def test_an_answer_of_a_closed_batch_does_not_come_in_place(
+    ranking: Ranking, project: Project, as_role: AsRole
+) -> None:
+    close_batch(ranking.task.batch)
+
+    answer = as_role("annotator").get(f"/projects/{project.slug}/history/{ranking.assignment_id}/in-place/")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "closed")
+
+
+def test_nobody_gets_anothers_answer_in_place(ranking: Ranking, project: Project, as_role: AsRole) -> None:
+    address = f"/projects/{project.slug}/history/{ranking.assignment_id}/in-place/"
+    assert as_role("reviewer").get(address).status_code == 404

@@ -92,6 +92,7 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
     }
     own = {
         "rank_change": {"assignment_id": ranked.pk},
+        "rank_change_in_place": {"assignment_id": ranked.pk},
         "rank_amend": {"assignment_id": ranked.pk},
         "change_model_version": {"change": "archive"},
     }
@@ -279,7 +280,7 @@ def test_a_cookie_cannot_break_a_page(client: Client, addresses: dict[str, str])
     "page", ["members/{}/role/", "prompts/{}/", "sources/{}/", "batches/{}/", "batches/{}/close/", "datasets/{}/",
              "datasets/{}/download/", "models/{}/", "rounds/{}/", "rounds/{}/live/", "rounds/{}/retry/",
              "rank/{}/submit/", "rank/{}/skip/", "rank/{}/renew/", "rank/{}/give-back/", "history/{}/",
-             "history/{}/amend/"]
+             "history/{}/in-place/", "history/{}/amend/"]
 )  # fmt: skip
 def test_a_number_in_an_address_that_names_nothing_is_not_found(
     page: str, number: str, project: Project, client: Client

@@ -1,13 +1,15 @@
 // Single keys of the ranking page. They can be switched off, since screen readers and voice control may need them.
+import { read, write } from "./storage.js";
+
 const STORED = "rankloop:single-keys";
 
 export function keysAreOn() {
-  return localStorage.getItem(STORED) !== "off";
+  return read(STORED) !== "off";
 }
 
 export function bindSwitch(checkbox) {
   checkbox.checked = keysAreOn();
-  checkbox.addEventListener("change", () => localStorage.setItem(STORED, checkbox.checked ? "on" : "off"));
+  checkbox.addEventListener("change", () => write(STORED, checkbox.checked ? "on" : "off"));
 }
 
 /**

@@ -54,10 +54,10 @@ export class Task {
     return this.parts.find((part) => part instanceof Part);
   }
 
-  /** What is submitted. */
+  /** What is submitted, but for the submission's own key. */
   get answer() {
     return Object.assign(
-      { lease: this.workbench.dataset.lease, key: this.draft.key, tiers: this.tiers.lists, seconds: this.draft.seconds },
+      { lease: this.workbench.dataset.lease, tiers: this.tiers.lists, seconds: this.draft.seconds },
       ...this.parts.map((part) => part.answer),
     );
   }
