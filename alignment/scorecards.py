@@ -49,26 +49,27 @@ def win_rates_of(answers: AnswerColumns) -> list[WinRate]:
     % interval is over prompts, see `win_rate_interval`. Unranked responses are compared with nothing.
     """
     first, second = answers.opinions.pairs
-    source = answers.source[answers.task]
+    sources, source = np.unique(answers.source, return_inverse=True)
+    prompts, prompt = np.unique(answers.prompt, return_inverse=True)
+    source = source.reshape(answers.source.shape)[answers.task]
     one, other = source[:, first], source[:, second]
     met = answers.opinions.ordered & (one != other)
     outcome = (1 - answers.opinions.opinion) / 2
-    newer, older = np.maximum(one, other)[met], np.minimum(one, other)[met]
-    won = np.where(one > other, outcome, 1 - outcome)[met]
-    prompt = np.broadcast_to(answers.prompt[answers.task][:, None], met.shape)[met]
-    compared, which = np.unique(np.column_stack([newer, older, prompt]), axis=0, return_inverse=True)
-    which = which.reshape(-1)
+    # In ascending order of sources' keys, so the greater index is the newer source.
+    pair = np.maximum(one, other) * len(sources) + np.minimum(one, other)
+    of_prompt = pair * len(prompts) + prompt[answers.task][:, None]
+    compared, which = np.unique(of_prompt[met], return_inverse=True)
     counts = np.bincount(which, minlength=len(compared))
-    means = np.bincount(which, won, len(compared)) / np.maximum(counts, 1)
-    sources = Source.objects.in_bulk(np.unique(compared[:, :2]).tolist())
+    means = np.bincount(which, np.where(one > other, outcome, 1 - outcome)[met], len(compared)) / counts
+    found = Source.objects.in_bulk(sources.tolist())
     rates = []
-    for newer_pk, older_pk in sorted(set(map(tuple, compared[:, :2].tolist())), reverse=True):
-        own = (compared[:, 0] == newer_pk) & (compared[:, 1] == older_pk)
+    for code in np.unique(compared // max(len(prompts), 1))[::-1].tolist():
+        own = compared // len(prompts) == code
         low, high = win_rate_interval(means[own])
         rates.append(
             WinRate(
-                source=sources[newer_pk],
-                against=sources[older_pk],
+                source=found[int(sources[code // len(sources)])],
+                against=found[int(sources[code % len(sources)])],
                 win_rate=math.fsum(means[own]) / int(own.sum()),
                 win_rate_low=low,
                 win_rate_high=high,

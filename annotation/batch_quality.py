@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db.models import QuerySet
 
@@ -17,7 +17,7 @@ from annotation.pairing import AnnotatorPair, annotator_pairs
 from annotation.quality import AnnotatorFigures, annotator_figures
 from annotation.remembering import Remembered, remembered
 from annotation.source_figures import SourceFigures, source_figures
-from annotation.task_figures import disagreement_of
+from annotation.task_figures import TaskChoice, TaskOrder, chosen_tasks, disagreement_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,27 @@ def batch_quality(batches: QuerySet[Batch]) -> Remembered[BatchQuality]:
 def batch_disagreement(batches: QuerySet[Batch]) -> Remembered[dict[int, float]]:
     """How far each task's rankings disagree, fresh or remembered; see `annotation.task_figures.disagreement_of`."""
     return remembered("disagreement", batches, lambda of: disagreement_of(read_answers(of)))
+
+
+def quality_tasks(
+    batches: QuerySet[Batch], choice: TaskChoice, order: TaskOrder, pattern: str = ""
+) -> tuple[list[int], dict[int, float]]:
+    """The primary keys of the tasks that are chosen, in order, and how far the rankings of each disagree.
+
+    Args:
+        pattern: a kind of suspicion; then only the tasks that one of it rests on, of ``choice.annotator`` if given.
+    """
+    if pattern:
+        suspicions = batch_quality(batches).figures.suspicions
+        among = [
+            task
+            for one in suspicions
+            if one.kind == pattern and choice.annotator in ("", one.annotator)
+            for task in one.tasks
+        ]
+        choice = replace(choice, among=among)
+    disagreement = batch_disagreement(batches).figures
+    return chosen_tasks(batches, choice, order, disagreement), disagreement
 
 
 def quality_of(answers: AnswerColumns) -> BatchQuality:

@@ -15,6 +15,8 @@ from annotation.answer_columns import AnswerColumns
 from annotation.models import AspectRating, Batch, Flag, Ranking, Skip, Task, TaskResponse
 from annotation.submitting import current_rankings
 
+ANY_FLAG = "any"
+
 
 class TaskOrder(StrEnum):
     DISAGREEMENT = "disagreement"
@@ -74,7 +76,7 @@ class TaskChoice:
             tasks = tasks.filter(Exists(current.filter(annotator__username=name)))
         if self.flag:
             flags = Flag.objects.filter(ranking=OuterRef("pk"))
-            flags = flags if self.flag == "any" else flags.filter(kind=self.flag)
+            flags = flags if self.flag == ANY_FLAG else flags.filter(kind=self.flag)
             tasks = tasks.filter(Exists(current.filter(Exists(flags))))
         if self.aspect:
             ratings = AspectRating.objects.filter(ranking=OuterRef("pk"), aspect__name=self.aspect)
