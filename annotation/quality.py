@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from django.db.models import Q, QuerySet
 
-from annotation.agreement import Agreement, agreement_of
-from annotation.answer_columns import AnswerColumns, columns_of, read_answers
+from annotation.answer_columns import AnswerColumns, columns_of
 from annotation.models import Batch, Ranking, Task
 from annotation.opinions import Opinions, tier_table
 from annotation.ratios import Ratio, ratios
@@ -40,11 +39,6 @@ class AnnotatorFigures:
 def batches_of(batch: Batch) -> QuerySet[Batch]:
     """The one batch, where figures of several could be asked for."""
     return Batch.objects.filter(pk=batch.pk)
-
-
-def batch_agreement(batch: Batch) -> Agreement:
-    """The agreement of a batch's current rankings."""
-    return agreement_of(read_answers(batches_of(batch)).opinions)
 
 
 def annotator_figures(answers: AnswerColumns) -> list[AnnotatorFigures]:

@@ -8,11 +8,11 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
-from alignment.scorecards import source_win_rates
+from annotation.batch_quality import batch_quality
 from annotation.batching import batch_progress, close_batch, compose_batch, pause_batch, reopen_batch
-from annotation.habits import BatchHabits
-from annotation.models import Assignment, Batch, Skip
-from annotation.quality import annotator_figures, batch_agreement
+from annotation.models import Assignment, Batch
+from annotation.pacing import pace_of
+from annotation.quality import batches_of
 from annotation.refusals import Refusal
 from annotation.retiring import prompts_in_use
 from frontend.access import ProjectRequest, Role, project_page
@@ -60,19 +60,12 @@ def new_batch(request: ProjectRequest) -> HttpResponse:
 @project_page(Role.REVIEWER)
 def batch(request: ProjectRequest, batch_id: int) -> HttpResponse:
     shown = _batch(request, batch_id)
-    habits = BatchHabits(shown)
     context = {
         "batch": shown,
         "tasks": shown.tasks.count(),
         "progress": batch_progress(shown),
-        "agreement": batch_agreement(shown),
-        "win_rates": source_win_rates(shown),
-        "annotators": annotator_figures(shown),
-        "leanings": [habits.everybody(), *habits.of_annotators()],
-        "suspicions": habits.suspicions(),
-        "skips": Skip.objects.filter(task__batch=shown)
-        .select_related("annotator", "task__prompt")
-        .order_by("-pk"),
+        "quality": batch_quality(batches_of(shown)).figures,
+        "pace": pace_of(batches_of(shown)),
         "datasets": shown.datasets.all(),
     }
     return render(request, "batches/batch.html", context)
