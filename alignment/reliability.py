@@ -15,7 +15,7 @@ from annotation.models import Batch
 from annotation.opinions import UNRANKED
 from annotation.remembering import Remembered, remembered
 
-MOST_RANKINGS = 20_000
+MOST_RANKINGS = 8_000
 FEWEST_RANKINGS = 10
 """Of an annotator's, in tasks that others ranked too, for a reliability."""
 Z_95 = 1.959964
@@ -40,7 +40,7 @@ def batch_reliability(batches: QuerySet[Batch]) -> Remembered[dict[str, Reliabil
 
 def batch_win_rates(batches: QuerySet[Batch]) -> Remembered[list[WinRate]]:
     """People's win rates of sources, fresh or remembered; see `alignment.scorecards.win_rates_of`."""
-    return remembered("win rates", batches, lambda of: win_rates_of(read_answers(of)))
+    return remembered("win-rates", batches, lambda of: win_rates_of(read_answers(of)))
 
 
 def reliability_of(answers: AnswerColumns, *, seed: int = 0) -> dict[str, Reliability]:

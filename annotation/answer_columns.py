@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
-from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet, TextField
+from django.db.models import BooleanField, Count, ExpressionWrapper, Max, Q, QuerySet, TextField
 from django.db.models.functions import Cast, Length
 
-from annotation.models import Batch, Ranking, Task, TaskResponse, User
+from annotation.models import Batch, Ranking, Review, Task, TaskResponse, User
 from annotation.opinions import Opinions, Tiers, tier_table
 from annotation.submitting import current_rankings
 
@@ -62,25 +62,26 @@ class AnswerColumns:
         """How many numbers of responses there may be."""
         return int(self.place.shape[1])
 
-    @cached_property
+    @property
     def length(self) -> np.ndarray:
         """Characters of each task's responses. Shape: ``(tasks, responses)``."""
-        return self._of_responses(Length("response__text"), np.int64)
+        return self._responses[0]
 
-    @cached_property
+    @property
     def formatted(self) -> np.ndarray:
-        """Whether the response has lists, tables, headings, code or bold words. Shape: ``(tasks, responses)``."""
-        has = ExpressionWrapper(Q(response__text__regex=MARKUP), output_field=BooleanField())
-        return self._of_responses(has, np.int8)
+        """Whether the response has lists, tables, headings, code or bold words: 1 or 0.
 
-    @cached_property
+        Shape: ``(tasks, responses)``.
+        """
+        return self._responses[1]
+
+    @property
     def source(self) -> np.ndarray:
         """The primary key of each response's source; 0 for numbers that the task has not.
 
         Shape: ``(tasks, responses)``.
         """
-        rows = TaskResponse.objects.filter(task__batch__in=self.batches)
-        return self._table(rows.values_list("task_id", "position", "response__source_id"), np.int64)
+        return self._responses[2]
 
     @cached_property
     def prompt(self) -> np.ndarray:
@@ -88,23 +89,54 @@ class AnswerColumns:
         prompts = dict(Task.objects.filter(batch__in=self.batches).values_list("pk", "prompt_id"))
         return np.array([prompts[pk] for pk in self.tasks.tolist()], np.int64)
 
-    def _of_responses(self, expression: Any, kind: type) -> np.ndarray:
-        rows = TaskResponse.objects.filter(task__batch__in=self.batches).annotate(told=expression)
-        return self._table(rows.values_list("task_id", "position", "told"), kind)
-
-    def _table(self, rows: Iterable[tuple[int, int, int]], kind: type) -> np.ndarray:
-        """Values by task and number, as a table of ``tasks``."""
-        table = np.zeros((len(self.tasks), self.width), kind)
-        told = np.array(list(rows), np.int64).reshape(-1, 3)
-        there = np.isin(told[:, 0], self.tasks) & (told[:, 1] < self.width)
-        told = told[there]
-        table[np.searchsorted(self.tasks, told[:, 0]), told[:, 1]] = told[:, 2]
+    @cached_property
+    def _responses(self) -> np.ndarray:
+        """Length, markup and source of each task's responses. Shape: ``(3, tasks, responses)``."""
+        table = np.zeros((3, len(self.tasks), self.width), np.int64)
+        told = _response_rows(_keys(self.batches), Task.objects.filter(batch__in=self.batches).count())
+        told = told[np.isin(told[:, 0], self.tasks) & (told[:, 1] < self.width)]
+        table[:, np.searchsorted(self.tasks, told[:, 0]), told[:, 1]] = told[:, 2:].T
         return table
 
 
+def stamp_of(batches: QuerySet[Batch]) -> str:
+    """What changes whenever something was ranked, amended or reviewed; it begins with how many rankings there are."""
+    ranked = (
+        Ranking.objects.filter(task__batch__in=batches).order_by().aggregate(n=Count("pk"), last=Max("pk"))
+    )
+    reviewed = Review.objects.filter(task__batch__in=batches).order_by().aggregate(last=Max("pk"))
+    return f"{ranked['n']}.{ranked['last'] or 0}.{reviewed['last'] or 0}"
+
+
 def read_answers(batches: QuerySet[Batch]) -> AnswerColumns:
-    """Read the current rankings of ``batches``."""
+    """Read the current rankings of ``batches``; several figures of the same rankings are computed from one reading."""
+    return _read(_keys(batches), stamp_of(batches))
+
+
+def _keys(batches: QuerySet[Batch]) -> tuple[int, ...]:
+    return tuple(batches.order_by("pk").values_list("pk", flat=True))
+
+
+@lru_cache(maxsize=1)
+def _read(keys: tuple[int, ...], stamp: str) -> AnswerColumns:
+    batches = Batch.objects.filter(pk__in=keys)
     return columns_of(current_rankings(batches), batches)
+
+
+@lru_cache(maxsize=1)
+def _response_rows(keys: tuple[int, ...], tasks: int) -> np.ndarray:
+    """Task, number, length, markup and source of the responses of the batches' ``tasks``, which never change.
+
+    Shape: ``(rows, 5)``.
+    """
+    has_markup = ExpressionWrapper(Q(response__text__regex=MARKUP), output_field=BooleanField())
+    rows = (
+        TaskResponse.objects.filter(task__batch__in=keys)
+        .order_by()
+        .annotate(length=Length("response__text"), formatted=has_markup)
+        .values_list("task_id", "position", "length", "formatted", "response__source_id")
+    )
+    return np.array(list(rows), np.int64).reshape(-1, 5)
 
 
 def columns_of(rankings: QuerySet[Ranking], batches: QuerySet[Batch]) -> AnswerColumns:

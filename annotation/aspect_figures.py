@@ -12,7 +12,7 @@ from annotation.answer_columns import AnswerColumns
 from annotation.models import Aspect, AspectRating
 from annotation.ratios import Ratio, ratio
 
-MOST_TASKS = 5_000
+MOST_TASKS = 2_000
 
 
 @dataclass(frozen=True, slots=True)

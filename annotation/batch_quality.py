@@ -15,9 +15,11 @@ from annotation.habits import BatchHabits, Habits, Suspicion
 from annotation.models import Batch
 from annotation.pairing import AnnotatorPair, annotator_pairs
 from annotation.quality import AnnotatorFigures, annotator_figures
-from annotation.remembering import Remembered, remembered
+from annotation.remembering import Remembered, at_hand, remembered
 from annotation.source_figures import SourceFigures, source_figures
 from annotation.task_figures import TaskChoice, TaskOrder, chosen_tasks, disagreement_of
+
+FIGURES = "figures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,12 @@ class BatchQuality:
 
 def batch_quality(batches: QuerySet[Batch]) -> Remembered[BatchQuality]:
     """The quality of ``batches``, fresh or remembered; see `annotation.remembering`."""
-    return remembered("figures", batches, lambda of: quality_of(read_answers(of)))
+    return remembered(FIGURES, batches, lambda of: quality_of(read_answers(of)))
+
+
+def quality_at_hand(batches: QuerySet[Batch]) -> bool:
+    """Whether `batch_quality` answers at once; of very many rankings it takes some seconds."""
+    return at_hand(FIGURES, batches)
 
 
 def batch_disagreement(batches: QuerySet[Batch]) -> Remembered[dict[int, float]]:

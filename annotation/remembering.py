@@ -7,22 +7,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.core.cache import cache
-from django.db.models import Count, Max, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from annotation.models import Batch, Ranking, Review
+from annotation.answer_columns import stamp_of
+from annotation.models import Batch
 
 Figures = TypeVar("Figures")
 
-ALWAYS_FRESH_SECONDS = 0.2
+QUICK_SECONDS = 0.3
 """Figures that take no longer are computed whenever anything was ranked."""
 REST = 20
 """Others are kept for so many times as long as they took, so that they never take more than a twentieth of a
 processor a batch, however fast rankings come in."""
 LONGEST_SECONDS = 600
+QUICK_RANKINGS = 10_000
+"""Of so many, figures are had while somebody waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +38,6 @@ class Remembered(Generic[Figures]):
     seconds: float
 
 
-def stamp_of(batches: QuerySet[Batch]) -> str:
-    """What changes whenever something was ranked, amended or reviewed."""
-    ranked = (
-        Ranking.objects.filter(task__batch__in=batches).order_by().aggregate(n=Count("pk"), last=Max("pk"))
-    )
-    reviewed = Review.objects.filter(task__batch__in=batches).order_by().aggregate(last=Max("pk"))
-    return f"{ranked['n']}.{ranked['last'] or 0}.{reviewed['last'] or 0}"
-
-
 def remembered(
     name: str, batches: QuerySet[Batch], compute: Callable[[QuerySet[Batch]], Figures]
 ) -> Remembered[Figures]:
@@ -54,11 +48,9 @@ def remembered(
     Args:
         name: of the figures; those of one name have one type.
     """
-    keys = ",".join(str(pk) for pk in batches.order_by("pk").values_list("pk", flat=True))
-    key = f"quality:{name}:{hashlib.sha256(keys.encode()).hexdigest()[:32]}"
-    stamp = stamp_of(batches)
+    key, stamp = _key(name, batches), stamp_of(batches)
     known: Remembered[Figures] | None = cache.get(key)
-    if known is not None and (known.stamp == stamp or _rests(known)):
+    if known is not None and _is_fresh(known, stamp):
         return known
     began = perf_counter()
     figures = compute(batches)
@@ -67,7 +59,22 @@ def remembered(
     return found
 
 
-def _rests(known: Remembered[Figures]) -> bool:
-    if known.seconds <= ALWAYS_FRESH_SECONDS:
-        return False
-    return timezone.now() - known.as_of < timedelta(seconds=REST * known.seconds)
+def at_hand(name: str, batches: QuerySet[Batch]) -> bool:
+    """Whether `remembered` answers at once: the rankings are few, or the figures are known."""
+    stamp = stamp_of(batches)
+    if int(stamp.split(".")[0]) <= QUICK_RANKINGS:
+        return True
+    known: Remembered[object] | None = cache.get(_key(name, batches))
+    return known is not None and _is_fresh(known, stamp)
+
+
+def _is_fresh(known: Remembered[Any], stamp: str) -> bool:
+    if known.stamp == stamp:
+        return True
+    rests = timedelta(seconds=REST * known.seconds)
+    return known.seconds > QUICK_SECONDS and timezone.now() - known.as_of < rests
+
+
+def _key(name: str, batches: QuerySet[Batch]) -> str:
+    keys = ",".join(str(pk) for pk in batches.order_by("pk").values_list("pk", flat=True))
+    return f"quality:{name}:{hashlib.sha256(keys.encode()).hexdigest()[:32]}"

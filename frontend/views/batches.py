@@ -8,16 +8,16 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
-from annotation.batch_quality import batch_quality
+from annotation.batch_quality import quality_at_hand
 from annotation.batching import batch_progress, close_batch, compose_batch, pause_batch, reopen_batch
 from annotation.models import Assignment, Batch
-from annotation.pacing import pace_of
-from annotation.quality import batches_of
 from annotation.refusals import Refusal
 from annotation.retiring import prompts_in_use
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
 from frontend.forms_alignment import BatchForm
+from frontend.quality_scope import scope_of
+from frontend.views.quality import summary_of
 
 CHANGES = {"pause": pause_batch, "reopen": reopen_batch, "close": close_batch}
 
@@ -59,13 +59,12 @@ def new_batch(request: ProjectRequest) -> HttpResponse:
 
 @project_page(Role.REVIEWER)
 def batch(request: ProjectRequest, batch_id: int) -> HttpResponse:
-    shown = _batch(request, batch_id)
+    shown, scope = _batch(request, batch_id), scope_of(request, batch_id)
     context = {
         "batch": shown,
         "tasks": shown.tasks.count(),
         "progress": batch_progress(shown),
-        "quality": batch_quality(batches_of(shown)).figures,
-        "pace": pace_of(batches_of(shown)),
+        **(summary_of(scope) if quality_at_hand(scope.batches) else {"scope": scope}),
         "datasets": shown.datasets.all(),
     }
     return render(request, "batches/batch.html", context)

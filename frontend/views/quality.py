@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.utils import timezone
 
 from alignment.reliability import batch_reliability, batch_win_rates
-from annotation.batch_quality import BatchQuality, batch_disagreement, batch_quality
+from annotation.batch_quality import BatchQuality, batch_disagreement, batch_quality, quality_at_hand
 from annotation.models import Skip
 from annotation.pacing import pace_of
 from annotation.task_figures import rows_of
@@ -28,12 +28,42 @@ LIVE_SECONDS = 20
 
 @project_page(Role.REVIEWER)
 def quality(request: ProjectRequest, batch_id: int | None = None) -> HttpResponse:
+    """The page; of very many rankings, which take some seconds, the figures follow."""
     scope = scope_of(request, batch_id)
+    if quality_at_hand(scope.batches):
+        context = _whole(scope)
+    else:
+        context = {"scope": scope, "batch": scope.batch, "follows": True}
+    return render(request, "quality/page.html", context)
+
+
+@project_page(Role.REVIEWER)
+def quality_figures(request: ProjectRequest, batch_id: int | None = None) -> HttpResponse:
+    """All figures of the page, without its frame."""
+    return render(request, "quality/figures.html", _whole(scope_of(request, batch_id)))
+
+
+@project_page(Role.REVIEWER)
+def quality_summary(request: ProjectRequest, batch_id: int) -> HttpResponse:
+    """The few figures that the batch's page shows."""
+    return render(request, "quality/summary.html", summary_of(scope_of(request, batch_id)))
+
+
+def summary_of(scope: Scope) -> dict[str, Any]:
+    """What ``quality/summary.html`` needs."""
+    return {
+        "scope": scope,
+        "quality": batch_quality(scope.batches).figures,
+        "pace": pace_of(scope.batches),
+    }
+
+
+def _whole(scope: Scope) -> dict[str, Any]:
     found = batch_quality(scope.batches)
     disagreement = batch_disagreement(scope.batches).figures
     first = sorted(disagreement, key=lambda task: (-disagreement[task], -task))[:MOST_DISAGREED]
     skipped = Skip.objects.filter(task__batch__in=scope.batches)
-    context = _live(scope) | {
+    return _live(scope) | {
         "latest_skips": skipped.select_related("annotator", "task__prompt").order_by("-pk")[:SKIPS_SHOWN],
         "as_of": found.as_of,
         "page_stamp": found.stamp,
@@ -42,7 +72,6 @@ def quality(request: ProjectRequest, batch_id: int | None = None) -> HttpRespons
         "win_rates": batch_win_rates(scope.batches).figures,
         "disagreed": [row for row in rows_of(first, disagreement) if row.disagreement],
     }
-    return render(request, "quality/page.html", context)
 
 
 @project_page(Role.REVIEWER)

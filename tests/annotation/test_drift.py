@@ -25,8 +25,8 @@ def test_a_drift_is_seen_stretch_by_stretch() -> None:
     assert [one.tasks for one in (first, second, third, fourth)] == [20] * 4
     assert [one.agreement.value for one in (first, third)] == [pytest.approx(0.9), pytest.approx(0.5)]
     assert first.agreement.low < 0.9 < first.agreement.high
-    # 20 pairs, 36 of 40 opinions in couples that agree: α = 1 − 39 × 4 / (40² − 2 × 20²) = 1 − 156 / 800.
-    assert first.nominal_alpha == pytest.approx(1 - 156 / 800)
+    # 40 opinions, 22 over and 18 under, two couples apart: α = 1 − 39 × 4 / (40² − 22² − 18²) = 1 − 156 / 792.
+    assert first.nominal_alpha == pytest.approx(1 - 156 / 792)
     assert first.until < second.since < third.since, "in the order in which they were ranked"
 
 
