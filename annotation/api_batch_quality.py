@@ -14,7 +14,7 @@ from annotation.api_filters import PairFilters, QualityTaskFilters
 from annotation.api_quality import (
     AnnotatorPairOut,
     AnnotatorsOut,
-    AspectOut,
+    AspectFiguresOut,
     BatchAgreementOut,
     QualityTaskOut,
     SourceQualityOut,
@@ -50,11 +50,11 @@ class BatchQualityViewSet(BatchFiguresViewSet):
         """What each annotator of the batch did: agreement, gold, time, leanings, and patterns worth a look."""
         return Response(AnnotatorsOut(annotators_answer(self.figures)).data)
 
-    @extend_schema(responses=AspectOut(many=True))
+    @extend_schema(responses=AspectFiguresOut(many=True))
     def aspects(self, request: Request, pk: int) -> Response:
         """How each aspect was rated: whether annotators agree on it, how ratings spread, and whether they go with the
         ranking."""
-        return Response(AspectOut(self.figures.aspects, many=True).data)
+        return Response(AspectFiguresOut(self.figures.aspects, many=True).data)
 
     @extend_schema(responses=SourceQualityOut(many=True))
     def source_figures(self, request: Request, pk: int) -> Response:

@@ -151,17 +151,20 @@ class RankingFilters(filters.FilterSet):
 
 
 class PairFilters(filters.FilterSet):
-    annotator = filters.CharFilter(
-        field_name="annotator__username", help_text="Pairs that this annotator is one of."
-    )
+    """Of what is computed: the view filters it itself."""
+
+    annotator = filters.CharFilter(method="as_it_is", help_text="Pairs that this annotator is one of.")
 
     class Meta:
-        model = Ranking
+        model = Batch
         fields: list[str] = []
+
+    def as_it_is(self, batches: QuerySet[Batch], name: str, value: object) -> QuerySet[Batch]:
+        return batches
 
 
 class QualityTaskFilters(filters.FilterSet):
-    """What `TaskChoice` takes; the figures that some of it needs are no columns, so `qs` is of no use here."""
+    """What `TaskChoice` takes. Some of it is computed, so the view chooses itself."""
 
     order = filters.ChoiceFilter(
         choices=[(each.value, each.value) for each in TaskOrder],
@@ -195,11 +198,11 @@ class QualityTaskFilters(filters.FilterSet):
     )
 
     class Meta:
-        model = Task
+        model = Batch
         fields: list[str] = []
 
-    def as_it_is(self, tasks: QuerySet[Task], name: str, value: object) -> QuerySet[Task]:
-        return tasks
+    def as_it_is(self, batches: QuerySet[Batch], name: str, value: object) -> QuerySet[Batch]:
+        return batches
 
     def told(self) -> tuple[TaskChoice, TaskOrder, str]:
         """What is asked for, as far as it is understood: the choice, the order, and the pattern, which is apart since

@@ -127,7 +127,7 @@ class AnnotatorPairOut(serializers.Serializer):
     )
 
 
-class AspectOut(serializers.Serializer):
+class AspectFiguresOut(serializers.Serializer):
     aspect = serializers.CharField()
     ratings = serializers.IntegerField()
     counts = serializers.ListField(

@@ -50,6 +50,7 @@ def took(run: Run) -> str:
 
 
 NOT_MEASURED = "not measured"
+NOTHING = SafeString('<span class="muted">–</span>')
 
 
 @register.filter
@@ -103,7 +104,7 @@ def leaning(measured: Leaning, label: str, mean: Leaning | None = None) -> SafeS
 def share(measured: Ratio, label: str) -> SafeString:
     """A share with its 95% interval, drawn on a line from none to all."""
     if measured.value is None:
-        return format_html('<span class="muted">–</span>')
+        return NOTHING
     if measured.low is None or measured.high is None:
         return format_html("{} <span class='muted'>of {}</span>", percent(measured.value), measured.of)
     return _interval(measured.low, measured.value, measured.high, label, "even")
@@ -113,7 +114,7 @@ def share(measured: Ratio, label: str) -> SafeString:
 def adherence(measured: Reliability | None) -> SafeString:
     """A reliability with its 95% interval, drawn on a line from 0 to twice the average annotator's."""
     if measured is None:
-        return format_html('<span class="muted">–</span>')
+        return NOTHING
     low, value, high = (min(one / 2, 1.0) for one in (measured.low, measured.value, measured.high))
     tone = "danger" if measured.high < 1 else "good" if measured.low > 1 else "even"
     return _interval(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from annotation.batching import close_batch
-from annotation.models import Demonstration, Project, Skip
+from annotation.models import Demonstration, Project, Skip, Task
 from annotation.projects import set_aspects
 from annotation.submitting import amend
 from annotation.task_answers import answers_to, responses_of
@@ -65,7 +65,7 @@ def test_who_holds_the_task_sees_no_answers_and_who_may_be_given_it_is_told_so(
 
     answer(place)
     close_batch(batch)
-    task = batch.tasks.get()
+    task = Task.objects.get()
 
     assert not answers_to(task, reader=waiting).may_be_given, "nobody is given it any more"
     assert not any(response.being_ranked for _, response in responses_of(task))
