@@ -68,7 +68,9 @@ def other_share(share: float) -> float:
 @register.filter
 def decimals(figure: float | None) -> str:
     """A coefficient from −1 to 1, with two decimals; a dash for None."""
-    return "–" if figure is None else f"{figure:.2f}".replace("-", "\N{MINUS SIGN}")
+    if figure is None:
+        return "–"
+    return f"{round(figure, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")  # no negative zero
 
 
 @register.simple_tag
@@ -106,7 +108,11 @@ def share(measured: Ratio, label: str) -> SafeString:
     if measured.value is None:
         return NOTHING
     if measured.low is None or measured.high is None:
-        return format_html("{} <span class='muted'>of {}</span>", percent(measured.value), measured.of)
+        return format_html(
+            '<span class="nowrap">{} <span class="muted">of {}</span></span>',
+            percent(measured.value),
+            measured.of,
+        )
     return _interval(measured.low, measured.value, measured.high, label, "even")
 
 

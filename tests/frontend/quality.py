@@ -6,6 +6,7 @@ import random
 import uuid
 from datetime import timedelta
 
+import numpy as np
 from django.utils import timezone
 
 from annotation.batching import compose_batch
@@ -66,13 +67,17 @@ def fill(
     batch = _compose(project, tasks, overlap, dice)
     aspects = list(project.aspects.order_by("position"))
     begun = timezone.now() - timedelta(days=16)
+    # Busy days and slow ones: when, of all, so many have been ranked.
+    busy = np.cumsum([dice.choice([0.1, 0.6, 1.0, 1.6]) for _ in range(16)])
     answered = list(batch.tasks.order_by("pk"))[: round(tasks * ranked)]
     for n, task in enumerate(answered):
+        best = dice.sample(range(4), 4)
         if n % 20 == 0:
-            task.gold_tiers = [[0], [1], [2], [3]]
+            task.gold_tiers = [[number] for number in best]
             task.save()
-        at = begun + timedelta(days=15.6 * n / len(answered))
-        worth = {number: -number * 1.2 for number in range(4)}
+        days = np.interp(n / len(answered), [0, *(busy / busy[-1])], np.linspace(0, 15.6, 17))
+        at = begun + timedelta(days=float(days))
+        worth = {number: -rank * 1.2 for rank, number in enumerate(best)}
         for place, person in zip(
             task.assignments.order_by("place"), dice.sample(people, overlap), strict=True
         ):
