@@ -37,6 +37,7 @@ SECTIONS = (
     Section("Prompts", "message-square", "prompts", Role.REVIEWER),
     Section("Sources", "cpu", "sources", Role.MANAGER),
     Section("Batches", "layers", "batches", Role.REVIEWER),
+    Section("Quality", "gauge", "quality", Role.REVIEWER),
     Section("Datasets", "database", "datasets", Role.REVIEWER),
     Section("Models", "box", "models", Role.REVIEWER),
     Section("Runs", "activity", "runs", Role.REVIEWER),
