@@ -276,7 +276,7 @@ function lost(refusal) {
   if (waitingFor || (sheet.unsure && refusal.code === "conflict")) return;
   const sentence = refusal.sentence.replace(/ Take the next task\.$/, "");
   if (task.storage.isEmpty || refusal.code === "closed") {
-    toast(sentence, "warning");
+    toast(refusal.code === "lease_lost" ? "The next task went to somebody else meanwhile." : sentence, "warning");
     goOn("");
   } else {
     notice(`${sentence} What you ranked is still in this browser, should the task come back to you.`, "warn", [["Take the next task", () => goOn("")]]);

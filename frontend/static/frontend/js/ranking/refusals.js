@@ -52,7 +52,7 @@ export function described(workbench, tiers) {
 
 function beginning(node, length) {
   const text = node.textContent.trim().replace(/\s+/g, " ");
-  return text.length > length ? `${text.slice(0, length - 1)}…` : text;
+  return text.length > length ? `${text.slice(0, length - 1).trimEnd()}…` : text;
 }
 
 /** Whatever else belongs to an answer, readable: its texts are what a person would miss. Numbers of responses become their letters. */
