@@ -11,8 +11,9 @@ import numpy as np
 
 from alignment.consensus import Consensus
 from annotation.agreement import measure_agreement
-from annotation.models import Batch, Project, Task
+from annotation.models import Batch, Flag, Project, Task
 from annotation.models import Ranking as Answer
+from annotation.remarks import flag_name
 from training.engine.records import Ranking
 
 RankedTasks = Sequence[tuple[Task, list[Answer]]]
@@ -42,11 +43,11 @@ Each row is one task: a prompt, its responses, and the consensus of all its rank
 `scores` are log-worths: the probability that the next annotator, if they do not tie them, prefers response i to j is
 1 / (1 + exp(scores[j] − scores[i])). The less the rankings tell of a task, the closer its scores are to 0.
 A prompt's split follows from a hash of it and is the same in every version of this dataset.
-
-| split | tasks | prompts | responses | preferences |
-| --- | --- | --- | --- | --- |
+{demonstrations}
+| split | tasks | prompts | responses | preferences | demonstrations |
+| --- | --- | --- | --- | --- | --- |
 {splits}
-
+{flags}
 ## Agreement
 {agreement}
 
@@ -65,6 +66,20 @@ A prompt's split follows from a hash of it and is the same in every version of t
 """
 
 
+DEMONSTRATIONS = """\
+`demonstrations` are better replies that annotators wrote, by editing a response or anew; `sft` imitates them in place
+of the best response of their task.
+"""
+FLAGS = """
+## Flags
+Responses that annotators flagged, once for each annotator who did, when this version was made.
+
+| flag | responses |
+| --- | --- |
+{rows}
+"""
+
+
 def describe(
     *,
     project: Project,
@@ -73,7 +88,7 @@ def describe(
     by_split: Mapping[str, Sequence[Ranking]],
     consensus: Consensus,
 ) -> dict[str, Any]:
-    """Return the card's figures: counts, agreement, annotators (never by name), sources, lengths, and how
+    """Return the card's figures: counts, flags, agreement, annotators (never by name), sources, lengths, and how
     the fit went."""
     answers = [answer for _, of_task in tasks for answer in of_task]
     each = Counter(answer.annotator_id for answer in answers)
@@ -86,6 +101,7 @@ def describe(
         "rankings": len(answers),
         "splits": {split: _counts(of_split) for split, of_split in by_split.items()},
         "tied_share": _tied_share(records),
+        "flags": _flags(answers),
         "agreement": {
             "agreement": agreement.agreement,
             "low": agreement.low,
@@ -124,10 +140,12 @@ def as_markdown(card: Mapping[str, Any]) -> str:
         tasks=card["tasks"],
         annotators=f"{annotators} annotator{'s' if annotators != 1 else ''}",
         batches=", ".join(_plain(name) for name in card["batches"]),
+        demonstrations=DEMONSTRATIONS if any(c["demonstrations"] for c in card["splits"].values()) else "",
         splits=_rows(
-            (split, c["tasks"], c["prompts"], c["responses"], c["pairs"])
+            (split, c["tasks"], c["prompts"], c["responses"], c["pairs"], c["demonstrations"])
             for split, c in card["splits"].items()
         ),
+        flags=_flag_table(card["flags"]),
         agreement=_agreement(card["agreement"]),
         sources=_rows(
             (_plain(s["name"]), s["responses"], f"{s['mean_score']:+.2f}", f"{s['first_share']:.1%}")
@@ -158,6 +176,17 @@ def _agreement(measured: Mapping[str, Any]) -> str:
     )
 
 
+def _flags(answers: Sequence[Answer]) -> dict[str, int]:
+    found = Counter(flag.kind for answer in answers for flag in answer.flags.all())
+    return {kind: found[kind] for kind in Flag.Kind.values if found[kind]}
+
+
+def _flag_table(flags: Mapping[str, int]) -> str:
+    if not flags:
+        return ""
+    return FLAGS.format(rows=_rows((flag_name(kind), count) for kind, count in flags.items()))
+
+
 def _counts(records: Sequence[Ranking]) -> dict[str, int]:
     return {
         "tasks": len(records),
@@ -165,6 +194,7 @@ def _counts(records: Sequence[Ranking]) -> dict[str, int]:
         "responses": sum(len(record.responses) for record in records),
         # Counted, not made: that texts differ holds within a task.
         "pairs": sum(len(one) * len(other) for r in records for one, other in combinations(r.tiers, 2)),
+        "demonstrations": sum(len(record.demonstrations) for record in records),
     }
 
 

@@ -61,7 +61,7 @@ def build_dataset(
     there already.
 
     Each ranked task becomes one ranking record of weight 1, in the split of its prompt. Responses that
-    nobody ranked are in no tier.
+    nobody ranked are in no tier. Better responses that its annotators wrote are the record's demonstrations.
 
     Args:
         batches: of the project; by default its closed and complete ones.
@@ -163,7 +163,8 @@ def _check_batches(project: Project, batches: Iterable[Batch] | None) -> list[Ba
 def _ranked_tasks(batches: Sequence[Batch]) -> list[tuple[Task, list[Answer]]]:
     """Return the tasks that somebody ranked, with their current answers: an order that the content alone decides."""
     answers: dict[int, list[Answer]] = defaultdict(list)
-    for answer in current_rankings(Batch.objects.filter(pk__in=[b.pk for b in batches])).order_by("pk"):
+    current = current_rankings(Batch.objects.filter(pk__in=[b.pk for b in batches]))
+    for answer in current.prefetch_related("demonstrations", "flags").order_by("pk"):
         answers[answer.task_id].append(answer)
     tasks = (
         Task.objects.filter(pk__in=answers)
@@ -197,6 +198,8 @@ def _record(task: Task, answers: list[Answer], consensus: Consensus, tie_margin:
             "rankings": len(answers),
             "sources": [response.source.name for response in responses],
         },
+        # Sorted: what was written decides the order, not who wrote first.
+        demonstrations=sorted({each.text for answer in answers for each in answer.demonstrations.all()}),
     )
 
 
@@ -221,8 +224,10 @@ def _freeze(by_split: dict[str, list[Ranking]], settings: dict[str, Any], card: 
     draft = _folder(f".{uuid.uuid4()}.part")
     draft.mkdir(parents=True)
     try:
+        # Both files or neither: `datasets` reads the splits of one dataset by the same columns.
+        demonstrations = any(record.demonstrations for records in by_split.values() for record in records)
         for split, records in by_split.items():
-            write_rankings(draft / f"{split}.parquet", records)
+            write_rankings(draft / f"{split}.parquet", records, demonstrations=demonstrations)
         sha256 = content_hash(draft, settings)
         (draft / "README.md").write_text(as_markdown(card), encoding="utf-8")
         # On the disk before the row that names them: a power cut must not leave the row alone.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
@@ -13,7 +13,8 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 
-from annotation.models import Assignment, Batch, Prompt, Ranking, Response, Task
+from annotation.models import Assignment, Batch, Demonstration, Flag, Prompt, Ranking, Response, Task
+from annotation.remarks import tasks_with_flag, with_flag
 from annotation.submitting import current_rankings
 
 LARGEST_ID = 2**63 - 1
@@ -117,10 +118,18 @@ class BatchFilters(filters.FilterSet):
 class TaskFilters(filters.FilterSet):
     batch = IdFilter(field_name="batch_id")
     prompt = IdFilter(field_name="prompt_id")
+    flag = filters.ChoiceFilter(
+        choices=Flag.Kind.choices,
+        method="flagged",
+        help_text="Tasks of which a ranking's latest revision flags a response so.",
+    )
 
     class Meta:
         model = Task
         fields = ["batch", "prompt"]
+
+    def flagged(self, tasks: QuerySet[Task], name: str, value: str) -> QuerySet[Task]:
+        return tasks_with_flag(tasks, value)
 
 
 class AssignmentFilters(filters.FilterSet):
@@ -139,10 +148,23 @@ class RankingFilters(filters.FilterSet):
     task = IdFilter(field_name="task_id")
     annotator = filters.CharFilter(field_name="annotator__username")
     current = FlagFilter(method="only_current", help_text="true: only the latest revision of each.")
+    flag = filters.ChoiceFilter(
+        choices=Flag.Kind.choices, method="flagged", help_text="Rankings that flag a response so."
+    )
+    demonstrated = FlagFilter(
+        method="with_demonstration", help_text="Whether they hold a better response that the annotator wrote."
+    )
 
     class Meta:
         model = Ranking
         fields = ["batch", "task"]
+
+    def flagged(self, rankings: QuerySet[Ranking], name: str, value: str) -> QuerySet[Ranking]:
+        return with_flag(rankings, value)
+
+    def with_demonstration(self, rankings: QuerySet[Ranking], name: str, value: bool) -> QuerySet[Ranking]:
+        written = Exists(Demonstration.objects.filter(ranking=OuterRef("pk")))
+        return rankings.filter(written if value else ~written)
 
     def only_current(self, rankings: QuerySet[Ranking], name: str, value: bool) -> QuerySet[Ranking]:
         return current_rankings(rankings) if value else rankings

@@ -102,6 +102,7 @@ ENDPOINTS = tuple(
         ("GET", _PROJECT, ProjectsViewSet, "retrieve", ANNOTATOR),
         ("PATCH", _PROJECT, ProjectsViewSet, "partial_update", MANAGER),
         ("PUT", f"{_PROJECT}/aspects", ProjectsViewSet, "set_aspects", MANAGER),
+        ("POST", f"{_PROJECT}/aspects", ProjectsViewSet, "add_rubric", MANAGER),
         ("GET", f"{_PROJECT}/members", MembersViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/members", MembersViewSet, "create", MANAGER),
         ("PATCH", f"{_PROJECT}/members/<name:username>", MembersViewSet, "partial_update", MANAGER),

@@ -14,6 +14,7 @@ from frontend.views import (
     projects,
     prompts,
     ranking,
+    remarks,
     rounds,
     runs,
     sources,
@@ -44,6 +45,7 @@ PROJECT_PAGES = [
     path("batches/", batches.batches, name="batches"),
     path("batches/new/", batches.new_batch, name="new_batch"),
     path("batches/<int:batch_id>/", batches.batch, name="batch"),
+    path("batches/<int:batch_id>/remarks/", remarks.remarks, name="batch_remarks"),
     re_path(
         "^batches/(?P<batch_id>[0-9]{1,18})/(?P<change>pause|reopen|close)/$",
         batches.change_batch,

@@ -14,6 +14,7 @@ from annotation.habits import BatchHabits
 from annotation.models import Assignment, Batch, Skip
 from annotation.quality import annotator_figures, batch_agreement
 from annotation.refusals import Refusal
+from annotation.remarks import remark_counts
 from annotation.retiring import prompts_in_use
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
@@ -70,6 +71,7 @@ def batch(request: ProjectRequest, batch_id: int) -> HttpResponse:
         "annotators": annotator_figures(shown),
         "leanings": [habits.everybody(), *habits.of_annotators()],
         "suspicions": habits.suspicions(),
+        "said": remark_counts(shown),
         "skips": Skip.objects.filter(task__batch=shown)
         .select_related("annotator", "task__prompt")
         .order_by("-pk"),

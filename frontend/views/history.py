@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -17,7 +18,7 @@ from annotation.models import Batch, Ranking
 from annotation.refusals import Refusal
 from annotation.showing import blind_view
 from frontend.access import ProjectRequest, Role, project_page
-from frontend.views.ranking import Onwards, body_of, refused, task_html
+from frontend.views.ranking import Onwards, body_of, parts_of, refused, task_html
 
 A_PAGE = 50
 STAYS = "The batch of this task was closed, so its rankings stay as they are."
@@ -64,8 +65,8 @@ def change_in_place(request: ProjectRequest, assignment_id: int) -> HttpResponse
 @require_POST
 @project_page(Role.ANNOTATOR)
 def amend(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """Take ``{key, tiers, ratings, rationale, seconds}``; answer with the page to go to. Where ``besides`` is among
-    them, it is changed in place, on the ranking page: the answer is as ``Onwards`` says."""
+    """Take ``{key}`` and ``parts_of`` an answer; answer with the page to go to. Where ``besides`` is among them, it is
+    changed in place, on the ranking page: the answer is as ``Onwards`` says."""
     ranking = _own(request, assignment_id)
     try:
         answer = body_of(request)
@@ -74,10 +75,7 @@ def amend(request: ProjectRequest, assignment_id: int) -> HttpResponse:
             annotator=request.user,
             assignment_id=ranking.assignment_id,
             key=answer.get("key", ""),
-            tiers=answer.get("tiers", []),
-            ratings=answer.get("ratings"),
-            rationale=answer.get("rationale", ""),
-            seconds=answer.get("seconds"),
+            **parts_of(answer),
         )
     except Refusal as refusal:
         return refused(refusal)
@@ -111,9 +109,25 @@ def _draft(ranking: Ranking) -> dict[str, object]:
     ratings: dict[str, dict[int, int]] = {}
     for rating in ranking.aspect_ratings.select_related("aspect"):
         ratings.setdefault(rating.aspect.name, {})[rating.position] = rating.rating
+    flags: dict[int, dict[str, str]] = {}
+    for flag in ranking.flags.all():
+        flags.setdefault(flag.position, {})[flag.kind] = flag.note
+    # The page knows a strength by the two tiers that it is of, as their numbers: it goes when they change.
+    between = [
+        ">".join(",".join(map(str, sorted(tier))) for tier in pair) for pair in pairwise(ranking.tiers)
+    ]
+    strengths = {
+        pair: step for pair, step in zip(between, ranking.strengths or [], strict=False) if step is not None
+    }
     return {
         "tiers": {number: tier for tier, numbers in enumerate(ranking.tiers, start=1) for number in numbers},
+        "strengths": strengths,
         "ratings": ratings,
+        "flags": flags,
+        "demonstrations": {
+            "anew" if each.position is None else each.position: each.text
+            for each in ranking.demonstrations.all()
+        },
         "rationale": ranking.rationale,
         "seconds": ranking.seconds or 0,
     }

@@ -60,7 +60,7 @@ def next_task(request: ProjectRequest) -> HttpResponse:
 @require_POST
 @project_page(Role.ANNOTATOR)
 def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """Take ``{lease, key, tiers, ratings, rationale, seconds}``, and what ``Onwards`` takes; answer as it says."""
+    """Take ``{lease, key}``, ``parts_of`` an answer and what ``Onwards`` takes; answer as it says."""
     try:
         answer = body_of(request)
         onwards = Onwards(request, answer)
@@ -69,10 +69,7 @@ def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
             assignment_id=assignment_id,
             lease=answer.get("lease", ""),
             key=answer.get("key", ""),
-            tiers=answer.get("tiers", []),
-            ratings=answer.get("ratings"),
-            rationale=answer.get("rationale", ""),
-            seconds=answer.get("seconds"),
+            **parts_of(answer),
         )
         return JsonResponse(onwards.answer())
     except Refusal as refusal:
@@ -236,6 +233,19 @@ def body_of(request: ProjectRequest) -> dict[str, Any]:
             "invalid", "The page sent something that is not a JSON object. Reload the page and try again."
         )
     return body
+
+
+def parts_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """What the annotator says of the task in what the page sent, as ``submitting`` takes it."""
+    return {
+        "tiers": answer.get("tiers", []),
+        "strengths": answer.get("strengths"),
+        "ratings": answer.get("ratings"),
+        "flags": answer.get("flags"),
+        "demonstrations": answer.get("demonstrations"),
+        "rationale": answer.get("rationale", ""),
+        "seconds": answer.get("seconds"),
+    }
 
 
 def _place(request: ProjectRequest, assignment_id: int) -> Assignment:

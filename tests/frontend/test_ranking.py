@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from annotation.assigning import next_assignment
 from annotation.batching import close_batch
-from annotation.models import Assignment, Batch, Project, Ranking, Response, Skip, User
+from annotation.models import Assignment, Batch, Flag, Project, Ranking, Response, Skip, User
+from annotation.projects import update_project
 from frontend.templatetags.markdown import outward
 from tests.frontend.content import fill
 
@@ -90,6 +91,65 @@ def test_an_answer_is_stored_and_brings_the_next_task(
     assert f'data-assignment="{place.pk}"' not in response.json()["html"]
 
 
+def test_what_is_said_besides_the_ranking_comes_with_it(
+    project: Project, people: dict[str, User], as_role: AsRole, compose: Compose
+) -> None:
+    update_project(project=project, ask_strength=True)
+    compose()
+    place = held(project, people)
+    said = {
+        "strengths": [3],
+        "flags": [{"number": 0, "kind": "unsafe", "note": ""}],
+        "demonstrations": [{"number": 1, "text": "Eight."}],
+    }
+
+    response = post(
+        as_role("annotator"), f"/projects/{project.slug}/rank/{place.pk}/submit/", answer_to(place, **said)
+    )
+
+    assert response.status_code == 200
+    ranking = Ranking.objects.get()
+    assert ranking.strengths == [3]
+    assert (ranking.flags.get().kind, ranking.demonstrations.get().text) == ("unsafe", "Eight.")
+
+
+def test_the_page_offers_every_kind_of_flag_and_asks_for_strengths_only_where_the_project_does(
+    project: Project, as_role: AsRole, compose: Compose
+) -> None:
+    compose()
+    client, address = as_role("annotator"), f"/projects/{project.slug}/rank/"
+
+    page = client.get(address).content.decode()
+    assert re.findall(r'value="(\w+)" data-key="(\w)"', page) == [
+        (kind, kind[0].upper()) for kind in Flag.Kind.values
+    ]
+    assert len({kind[0] for kind in Flag.Kind.values}) == len(Flag.Kind.values), "each has a key of its own"
+    assert "data-strengths" not in page
+
+    update_project(project=project, ask_strength=True)
+    page = client.get(address).content.decode()
+    assert re.findall(r'data-step="(\d)" aria-pressed="false">([a-z]+)<', page) == [
+        ("1", "negligibly"),
+        ("2", "slightly"),
+        ("3", "clearly"),
+        ("4", "much"),
+    ]
+
+
+def test_a_hostile_response_stays_text_where_it_can_be_edited(
+    project: Project, as_role: AsRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hostile = [f"</script><script>alert({number})</script>" for number in range(4)]
+    monkeypatch.setattr("tests.frontend.content.RESPONSES", {"rice": hostile, "tides": hostile})
+    fill(project)
+
+    page = as_role("annotator").get(f"/projects/{project.slug}/rank/").content.decode()
+
+    assert not any(text in page for text in hostile)
+    sources = re.findall(r'data-source><script type="application/json">(.*?)</script>', page)
+    assert sorted(json.loads(source) for source in sources) == hostile
+
+
 def test_an_answer_sent_twice_is_one_ranking(
     project: Project, people: dict[str, User], as_role: AsRole, compose: Compose
 ) -> None:
@@ -117,6 +177,10 @@ def test_an_answer_sent_twice_is_one_ranking(
         ({"key": "mine"}, 422, "invalid"),
         ({"lease": str(uuid.uuid4())}, 409, "lease_lost"),
         ({"ratings": {"charm": {"0": 1}}}, 422, "invalid"),
+        ({"strengths": [2]}, 422, "invalid"),
+        ({"flags": [{"number": 0, "kind": "other"}]}, 422, "invalid"),
+        ({"flags": "unsafe"}, 422, "invalid"),
+        ({"demonstrations": [{"number": 0, "text": "  "}]}, 422, "invalid"),
     ],
 )
 def test_an_answer_that_cannot_be_taken_gets_a_sentence_and_changes_nothing(

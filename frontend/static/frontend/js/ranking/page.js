@@ -2,8 +2,10 @@
 // is sent behind the annotator's back.
 import { toast } from "../toasts.js";
 import { Ahead, Sheet } from "./ahead.js";
+import { Demonstrations } from "./demonstrations.js";
 import { Differences } from "./differences.js";
 import { Draft } from "./draft.js";
+import { Flags } from "./flags.js";
 import { bindSwitch, listen } from "./keys.js";
 import { noticeBox } from "./notices.js";
 import { Outbox } from "./outbox.js";
@@ -11,6 +13,7 @@ import { described, Refusals } from "./refusals.js";
 import { get, post, Refused, Unreachable } from "./sending.js";
 import { State } from "./state.js";
 import { whenNotKept } from "./storage.js";
+import { Strength } from "./strength.js";
 import { Task } from "./task.js";
 
 const JUST_SHOWN = 500;
@@ -427,6 +430,10 @@ listen({
     u: undoSubmit,
     s: () => task?.lease && openDialog("skip"),
     l: () => openDialog("guidelines"),
+    f: whileRanking(() => task.part(Flags).open(task.current)),
+    e: whileRanking(() => task.part(Demonstrations).edit(task.current)),
+    w: whileRanking(() => task.part(Demonstrations).write()),
+    b: whileRanking(() => task.part(Strength).cycle()),
     d: () => task?.part(Differences).toggle(),
   },
 });

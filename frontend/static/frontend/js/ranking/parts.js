@@ -14,11 +14,14 @@
  *
  * `task.part(Class)` is the part of that class, for keys and other parts.
  */
+import { Demonstrations } from "./demonstrations.js";
 import { Differences } from "./differences.js";
+import { Flags } from "./flags.js";
 import { Folding } from "./folding.js";
 import { Formulas } from "./formulas.js";
 import { Rationale } from "./rationale.js";
 import { Ratings } from "./ratings.js";
 import { Reading } from "./reading.js";
+import { Strength } from "./strength.js";
 
-export const PARTS = [Folding, Reading, Differences, Formulas, Ratings, Rationale];
+export const PARTS = [Folding, Reading, Differences, Formulas, Ratings, Flags, Demonstrations, Strength, Rationale];
