@@ -2,6 +2,7 @@
 // is sent behind the annotator's back.
 import { toast } from "../toasts.js";
 import { Ahead, Sheet } from "./ahead.js";
+import { keepRoom } from "./bar.js";
 import { Demonstrations } from "./demonstrations.js";
 import { Differences } from "./differences.js";
 import { Draft } from "./draft.js";
@@ -9,12 +10,14 @@ import { Flags } from "./flags.js";
 import { bindSwitch, listen } from "./keys.js";
 import { noticeBox } from "./notices.js";
 import { Outbox } from "./outbox.js";
+import { showPassage } from "./passages.js";
 import { described, Refusals } from "./refusals.js";
 import { get, post, Refused, Unreachable } from "./sending.js";
-import { State } from "./state.js";
+import { midnight, State } from "./state.js";
 import { whenNotKept } from "./storage.js";
 import { Strength } from "./strength.js";
 import { Task } from "./task.js";
+import { troubleInWords } from "./troubles.js";
 
 const JUST_SHOWN = 500;
 const JUST_LEASED = 5_000;
@@ -24,14 +27,6 @@ const announcer = document.querySelector("[data-announcer]");
 const noticeArea = document.querySelector("[data-notice]");
 const { back, next, history, done } = holder.dataset;
 const user = Number(holder.dataset.user);
-// The page keeps as much room for the bar at its end, and the strip of tiers on it, as they take, in whatever lines they stand.
-const bar = new ResizeObserver(() => {
-  const [actions, board] = [".actions", ".board"].map((name) => holder.querySelector(name));
-  if (!actions) return;
-  const strip = getComputedStyle(board).position === "fixed" && !("dragging" in task.workbench.dataset) ? board.offsetHeight : 0;
-  document.documentElement.style.setProperty("--bar-actions", `${actions.offsetHeight}px`);
-  document.documentElement.style.setProperty("--bar", `${actions.offsetHeight + strip}px`);
-});
 
 let sheet = Sheet.shownIn(holder);
 let task = null;
@@ -80,8 +75,7 @@ function start() {
   task = workbench && new Task(workbench, user, { announce, lost, warn: (sentence) => notice(sentence) });
   shownAt = performance.now();
   untouched = task?.missing === null;
-  bar.disconnect();
-  for (const edge of workbench?.querySelectorAll(".actions, .board") ?? []) bar.observe(edge);
+  keepRoom(workbench);
   state.draw();
 }
 
@@ -139,11 +133,6 @@ async function takeNext(sentence) {
 function besides() {
   const own = [...(sheet.isTask ? [sheet.assignment] : []), ...ahead.assignments];
   return [...new Set([...own, ...outbox.waiting.map(({ assignment }) => assignment)])];
-}
-
-/** When this annotator's day began. */
-function midnight() {
-  return new Date(new Date().setHours(0, 0, 0, 0)).toISOString();
 }
 
 // Answering
@@ -242,26 +231,16 @@ function changed({ elsewhere }) {
 
 function troubled(error, { seconds, givenUp }) {
   const isNew = state.troubled();
-  const answers = outbox.waiting.length > 1 ? "Your answers are" : "Your answer is";
-  const why = error.failed ? "The server failed at this." : "No connection to the server.";
-  const soon = seconds ? `again in ${seconds} seconds` : "once it is reached";
-  if (givenUp) {
-    notice(
-      `The server fails at this each time (error ${error.status}), so it is not sent again by itself. Nothing is lost: ${answers.toLowerCase()} kept in this browser. Try again in a few minutes; if it still fails, tell whoever runs this Rankloop, whose log has the reason.`,
-      "danger",
-      [["Try again", sendNow]],
-    );
-  } else if (error instanceof Refused) {
-    notice(error.sentence, "warn", [["Send now", sendNow]]);
-  } else if (waitingFor) {
+  const told = troubleInWords(error, { seconds, waiting: outbox.waiting.length, back });
+  if (givenUp) return notice(told.givenUp, "danger", [["Try again", sendNow]]);
+  if (error instanceof Refused) return notice(error.sentence, "warn", [["Send now", sendNow]]);
+  if (waitingFor) {
     // It may take long, and what stands here can be read meanwhile.
     task.workbench.toggleAttribute("data-waits", true);
     submitButton().removeAttribute("aria-busy");
-    const kept = outbox.waiting.length ? ` ${answers} kept in this browser and sent ${soon}${error.failed ? "" : ", and as soon as you are back online"}.` : "";
-    const none = back ? "" : " No other task is here until then.";
-    notice(`${why}${kept}${none}`, "warn", [["Send now", sendNow]]);
+    notice(told.stuck, "warn", [["Send now", sendNow]]);
   } else if (isNew) {
-    announce(`${why} ${answers} kept in this browser and sent ${soon}. You can go on.`);
+    announce(told.meanwhile);
   }
 }
 
@@ -374,17 +353,6 @@ holder.addEventListener("click", (event) => {
     showPassage(citation);
   }
 });
-
-function showPassage(citation) {
-  const passage = document.querySelector(citation.getAttribute("href"));
-  holder.querySelector("[data-passages]").open = true;
-  for (const other of holder.querySelectorAll(".passage[data-cited]")) other.removeAttribute("data-cited");
-  passage.toggleAttribute("data-cited", true);
-  passage.scrollIntoView({ block: "nearest" });
-  passage.focus({ preventScroll: true });
-  // Escape goes back to where it was cited.
-  passage.addEventListener("keydown", ({ key }) => key === "Escape" && citation.focus(), { once: true });
-}
 
 // A reason is nobody's until it is chosen, for each task anew.
 document.getElementById("skip")?.addEventListener("close", (event) => event.target.querySelector("form").reset());

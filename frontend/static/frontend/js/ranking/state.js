@@ -56,3 +56,8 @@ export class State {
     if (!before) this.holder.querySelector(".actions__state, .empty").append(box);
   }
 }
+
+/** When this annotator's day began. */
+export function midnight() {
+  return new Date(new Date().setHours(0, 0, 0, 0)).toISOString();
+}
