@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from alignment.adjudicating import ADJUDICATED_LEAD
 from alignment.consensus import Consensus
 from annotation.agreement import measure_agreement
 from annotation.models import Batch, Flag, Project, Task
@@ -42,7 +43,7 @@ Each row is one task: a prompt, its responses, and the consensus of all its rank
 `tiers` index into `responses`, best first; responses in one tier are tied, those in none are unranked.
 `scores` are log-worths: the probability that the next annotator, if they do not tie them, prefers response i to j is
 1 / (1 + exp(scores[j] − scores[i])). The less the rankings tell of a task, the closer its scores are to 0.
-A prompt's split follows from a hash of it and is the same in every version of this dataset.
+{adjudicated}A prompt's split follows from a hash of it and is the same in every version of this dataset.
 {demonstrations}
 | split | tasks | prompts | responses | preferences | demonstrations |
 | --- | --- | --- | --- | --- | --- |
@@ -99,6 +100,7 @@ def describe(
         "batches": [batch.name for batch in batches],
         "tasks": len(tasks),
         "rankings": len(answers),
+        "adjudicated": sum("adjudicated" in record.meta for record in records),
         "splits": {split: _counts(of_split) for split, of_split in by_split.items()},
         "tied_share": _tied_share(records),
         "flags": _flags(answers),
@@ -112,7 +114,8 @@ def describe(
             "count": len(each),
             "rankings": _spread(list(each.values())),
             "reliability": sorted(
-                (round(adherence, 4) for adherence in consensus.reliability.values()), reverse=True
+                (round(adherence, 4) for who, adherence in consensus.reliability.items() if who in each),
+                reverse=True,
             ),
         },
         "sources": _sources(records),
@@ -139,6 +142,7 @@ def as_markdown(card: Mapping[str, Any]) -> str:
         rankings=card["rankings"],
         tasks=card["tasks"],
         annotators=f"{annotators} annotator{'s' if annotators != 1 else ''}",
+        adjudicated=_adjudicated(card["adjudicated"]),
         batches=", ".join(_plain(name) for name in card["batches"]),
         demonstrations=DEMONSTRATIONS if any(c["demonstrations"] for c in card["splits"].values()) else "",
         splits=_rows(
@@ -159,6 +163,15 @@ def as_markdown(card: Mapping[str, Any]) -> str:
             f"{estimator['tie_margin']:g} are tied. Log-likelihood {estimator['log_likelihood']:g}, "
             f"{'converged' if estimator['converged'] else 'NOT converged: ' + estimator['trouble']}."
         ),
+    )
+
+
+def _adjudicated(tasks: int) -> str:
+    if not tasks:
+        return ""
+    return (
+        f"Of {tasks} task{'s' if tasks != 1 else ''}, marked `adjudicated` in `meta`, the tiers are those that a "
+        f"reviewer decided on, and each tier's scores are at least {ADJUDICATED_LEAD:g} above the next one's.\n"
     )
 
 

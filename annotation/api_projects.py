@@ -45,6 +45,7 @@ class ProjectOut(serializers.ModelSerializer):
             "allow_partial",
             "ask_strength",
             "lease_minutes",
+            "review_share",
             "aspects",
             "role",
             "created_at",
@@ -69,6 +70,12 @@ class ProjectIn(Input):
         required=False, help_text="Whether annotators are asked how much better each tier is than the next."
     )
     lease_minutes = Integer(required=False, min_value=1, max_value=1440)
+    review_share = Number(
+        required=False,
+        min_value=0,
+        max_value=1,
+        help_text="Share of complete tasks that reviewers look at whatever was answered.",
+    )
 
 
 class NewProjectIn(ProjectIn):

@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from django.http import Http404
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import serializers, status
+from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -18,6 +19,7 @@ from annotation.api_filters import AssignmentFilters, RankingFilters
 from annotation.api_projects import AspectOut
 from annotation.api_prompts import MessageOut, PassageOut
 from annotation.models import MAX_RESPONSES, Assignment, Demonstration, Flag, Ranking
+from annotation.returning import with_returned_note
 from annotation.showing import blind_view
 
 TIERS_HELP = "Response numbers, best tier first; numbers in one tier are tied."
@@ -204,6 +206,12 @@ class RankingOut(serializers.ModelSerializer):
     ratings = AspectRatingOut(many=True, source="aspect_ratings")
     flags = FlagOut(many=True)
     demonstrations = DemonstrationOut(many=True)
+    returned_note = serializers.CharField(
+        read_only=True,
+        allow_null=True,
+        default=None,
+        help_text="What a reviewer said who returned it; null unless it waits to be amended.",
+    )
 
     class Meta:
         model = Ranking
@@ -223,6 +231,7 @@ class RankingOut(serializers.ModelSerializer):
             "rationale",
             "seconds",
             "submitted_at",
+            "returned_note",
         ]
 
 
@@ -326,7 +335,7 @@ class RankingsViewSet(ProjectViewSet):
     def get_queryset(self) -> QuerySet[Ranking]:
         rows = super().get_queryset()
         sees_all = self.is_for_schema or self.role >= Access.REVIEWER
-        return rows if sees_all else rows.filter(annotator=self.request.user)
+        return with_returned_note(rows if sees_all else rows.filter(annotator=self.request.user))
 
     def list(self, request: Request, project: str) -> Response:
         """Rankings, newest first, one row a revision."""
@@ -335,9 +344,4 @@ class RankingsViewSet(ProjectViewSet):
 
     def retrieve(self, request: Request, pk: int) -> Response:
         """One ranking."""
-        return Response(self.get_serializer(self._mine(self.get_object())).data)
-
-    def _mine(self, ranking: Ranking) -> Ranking:
-        if self.role < Access.REVIEWER and ranking.annotator_id != self.request.user.pk:
-            raise Http404
-        return ranking
+        return Response(self.get_serializer(get_object_or_404(self.get_queryset(), pk=pk)).data)

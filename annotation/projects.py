@@ -41,6 +41,7 @@ CHANGEABLE = (
     "allow_partial",
     "ask_strength",
     "lease_minutes",
+    "review_share",
 )
 
 
@@ -77,7 +78,7 @@ def create_project(
 
     Args:
         rubric: one of ``rubrics.RUBRICS``, whose aspects the project begins with; none unless given.
-        settings: ``allow_ties``, ``allow_partial``, ``ask_strength``, ``lease_minutes``.
+        settings: ``allow_ties``, ``allow_partial``, ``ask_strength``, ``lease_minutes``, ``review_share``.
 
     Raises:
         Refusal: the name is taken, or a field is wrong.

@@ -144,19 +144,28 @@ class NewProjectForm(ProjectForm):
 
 class SettingsForm(ProjectForm):
     class Meta(ProjectForm.Meta):
-        fields = [*ProjectForm.Meta.fields, "allow_ties", "allow_partial", "ask_strength", "lease_minutes"]
+        fields = [
+            *ProjectForm.Meta.fields,
+            "allow_ties",
+            "allow_partial",
+            "ask_strength",
+            "lease_minutes",
+            "review_share",
+        ]
         labels = {
             **ProjectForm.Meta.labels,
             "allow_ties": "Annotators may tie responses",
             "allow_partial": "Annotators may leave responses unranked",
             "ask_strength": "Ask how much better",
             "lease_minutes": "Minutes for a task",
+            "review_share": "Share that reviewers look at",
         }
         help_texts = {
             **ProjectForm.Meta.help_texts,
             "allow_partial": "At least two must be ranked all the same.",
             "ask_strength": "Between neighbouring tiers: negligibly, slightly, clearly or much. It may be left open.",
             "lease_minutes": "A task that nobody worked on for so long goes to somebody else.",
+            "review_share": "From 0 to 1, by chance; tasks of low agreement and with flags come on top.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

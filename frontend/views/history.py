@@ -7,6 +7,8 @@ from itertools import pairwise
 
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.db.models import F
+from django.db.models.lookups import IsNull
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -16,6 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 from annotation import submitting
 from annotation.models import Batch, Ranking
 from annotation.refusals import Refusal
+from annotation.returning import returned_note, returned_to, with_returned_note
 from annotation.showing import blind_view
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.views.ranking import Onwards, body_of, parts_of, refused, task_html
@@ -30,13 +33,15 @@ STAYS = "The batch of this task was closed, so its rankings stay as they are."
 def history(request: ProjectRequest) -> HttpResponse:
     own = Ranking.objects.filter(annotator=request.user, task__batch__project=request.project)
     found = (
-        submitting.current_rankings(own)
+        with_returned_note(submitting.current_rankings(own))
         .select_related("task__prompt", "task__batch")
-        .order_by("-submitted_at", "-pk")
+        .order_by(IsNull(F("returned_note"), True), "-submitted_at", "-pk")
     )
-    return render(
-        request, "ranking/history.html", {"page": Paginator(found, A_PAGE).get_page(request.GET.get("page"))}
-    )
+    context = {
+        "page": Paginator(found, A_PAGE).get_page(request.GET.get("page")),
+        "returned": returned_to(request.user, request.project).count(),
+    }
+    return render(request, "ranking/history.html", context)
 
 
 @require_GET
@@ -48,7 +53,12 @@ def change(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     if ranking.task.batch.state == Batch.State.CLOSED:
         messages.error(request, STAYS)
         return redirect("rank_history", request.project.slug)
-    return render(request, "ranking/page.html", {"task": _answered_html(request, ranking), "amending": True})
+    shown = {
+        "task": _answered_html(request, ranking),
+        "amending": True,
+        "returned_note": returned_note(ranking),
+    }
+    return render(request, "ranking/page.html", shown)
 
 
 @require_GET

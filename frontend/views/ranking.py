@@ -25,6 +25,7 @@ from annotation import assigning, submitting
 from annotation.models import Assignment, Batch
 from annotation.progress import progress_of
 from annotation.refusals import Refusal, require_storable
+from annotation.returning import returned_to
 from annotation.showing import blind_view
 from frontend.access import ProjectRequest, Role, project_page
 
@@ -44,7 +45,12 @@ MOST_BESIDES = 100
 @project_page(Role.ANNOTATOR)
 def rank(request: ProjectRequest) -> HttpResponse:
     done = progress_of(request.user, request.project).done
-    return render(request, "ranking/page.html", {"task": _next_task(request, done), "done": done})
+    context = {
+        "task": _next_task(request, done),
+        "done": done,
+        "returned": returned_to(request.user, request.project).count(),
+    }
+    return render(request, "ranking/page.html", context)
 
 
 @require_POST
@@ -60,7 +66,7 @@ def next_task(request: ProjectRequest) -> HttpResponse:
 @require_POST
 @project_page(Role.ANNOTATOR)
 def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """Take ``{lease, key}``, ``parts_of`` an answer and what ``Onwards`` takes; answer as it says."""
+    """Take ``{lease, key}``, ``parts_of`` an answer, and what ``Onwards`` takes; answer as it says."""
     try:
         answer = body_of(request)
         onwards = Onwards(request, answer)

@@ -22,9 +22,10 @@ from alignment.datasets import build_dataset
 from alignment.model_versions import register_base
 from alignment.rounds import advance_round, start_round
 from alignment.sources import create_model_source
+from annotation.answer_columns import read_answers
 from annotation.assigning import next_assignment
 from annotation.models import Assignment, Batch, Project, Ranking, User
-from annotation.quality import annotator_figures
+from annotation.quality import annotator_figures, batches_of
 from annotation.submitting import submit
 from frontend import urls
 
@@ -243,7 +244,7 @@ def test_what_cannot_be_kept_of_an_answer_is_named_and_the_task_stays_theirs(
     held.refresh_from_db()
     assert held.state == Assignment.State.LEASED
     assert not Ranking.objects.filter(assignment=held).exists()
-    assert annotator_figures(held.batch)
+    assert annotator_figures(read_answers(batches_of(held.batch)))
 
 
 @pytest.mark.parametrize(

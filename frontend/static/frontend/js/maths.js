@@ -1,7 +1,7 @@
 // Maths: TeX in `.math` elements, drawn by KaTeX, which is fetched once a page has any.
 const KATEX = new URL("../../vendor/katex-0.19.1/", import.meta.url);
 // Nothing of a formula links, loads, defines for the next one, or grows without end.
-const SAFE = { trust: false, strict: "ignore", maxSize: 20, maxExpand: 200, output: "htmlAndMathml" };
+const SAFE = { trust: false, strict: "ignore", maxSize: 20, maxExpand: 200, output: "htmlAndMathml", errorColor: "currentColor" };
 let fetching = null;
 
 /** Draw what formulas `root` has. Resolves to how many; one that KaTeX cannot read stays as it was written. */
