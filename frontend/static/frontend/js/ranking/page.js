@@ -103,7 +103,7 @@ function afterPaint(painted) {
 /** Send what waits, whose receipt brings the task ahead; with nothing to send, ask for that task alone. */
 function prepare() {
   if (outbox.waiting.length) outbox.send();
-  else if (task && !back) ahead.fill();
+  else if (task && !back && !sheet.isTold) ahead.fill();
 }
 
 /** Show the task ahead; without one, what the server has. */
@@ -162,11 +162,12 @@ function answered(kind, body, sentence) {
     draft: storage.name,
     body,
   });
-  if (kind !== "skip") last = { key, assignment, sheet };
-  const prepared = back ? undefined : ahead.shift();
+  const isTold = sheet.isTold && kind === "submit";
+  if (kind !== "skip") last = isTold ? null : { key, assignment, sheet };
+  const prepared = back || isTold ? undefined : ahead.shift();
   if (prepared) return show(prepared, `${sentence} Next task.`);
   waitFor(key);
-  if (back) outbox.send();
+  if (back || isTold) outbox.send();
   else goOn(sentence);
 }
 
@@ -190,7 +191,7 @@ function submitButton() {
 function wanted({ key }) {
   if (back) return key === waitingFor ? {} : { besides: null };
   const isLast = outbox.waiting.at(-1)?.key === key;
-  return { besides: isLast && ahead.isEmpty ? besides() : null, since: midnight() };
+  return { besides: isLast && (ahead.isEmpty || key === waitingFor) ? besides() : null, since: midnight() };
 }
 
 function taken({ key }, { html, url, progress }) {
@@ -198,7 +199,7 @@ function taken({ key }, { html, url, progress }) {
   state.progressed(progress);
   const other = html && ahead.receive(html);
   if (key !== waitingFor) prepare();
-  else if (other && !other.isTask && ahead.isEmpty) show(other, "Submitted.");
+  else if (other && !other.isTask && (ahead.isEmpty || sheet.isTold)) show(other, "Submitted.");
   else goOn("Submitted.");
 }
 

@@ -53,7 +53,7 @@ export class State {
     if (!told) return before?.remove();
     const box = before ?? document.querySelector("[data-waiting-template]").content.firstElementChild.cloneNode(true);
     box.querySelector("[data-sentence]").textContent = waiting.length === 1 ? "1 answer waits to be sent" : `${waiting.length} answers wait to be sent`;
-    if (!before) this.holder.querySelector(".actions__state, .empty").append(box);
+    if (!before) (this.holder.querySelector(".actions__state, .empty") ?? this.holder).append(box);
   }
 }
 
