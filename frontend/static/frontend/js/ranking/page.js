@@ -40,7 +40,7 @@ let last = null;
 let undoing = false;
 
 const outbox = new Outbox(user, { asks: wanted, changed, taken, refused, troubled });
-const state = new State(holder, outbox, { done: Number(done), mayUndo: () => last !== null && !sheet.amends });
+const state = new State(holder, outbox, { project: history, done: Number(done), mayUndo: () => last !== null && !sheet.amends });
 const ahead = new Ahead({
   url: next,
   asks: () => ({ besides: besides(), since: midnight() }),
@@ -48,7 +48,7 @@ const ahead = new Ahead({
   arrived: () => waitingFor && goOn("Submitted."),
   dropped: () => toast("The time for the task that you were in ran out, and it went to somebody else. What you did of it is still in this browser.", "warning"),
 });
-const refusals = new Refusals({ area: document.querySelector("[data-refused]"), dialog: document.getElementById("answer"), outbox, back: goBackTo });
+const refusals = new Refusals({ area: document.querySelector("[data-refused]"), dialog: document.getElementById("answer"), project: history, outbox, back: goBackTo });
 
 function announce(sentence) {
   announcer.textContent = "";
@@ -159,6 +159,7 @@ function answered(kind, body, sentence) {
     unsure,
     url: kind === "skip" ? workbench.dataset.skip : workbench.dataset.submit,
     amendUrl: `${history}${assignment}/amend/`,
+    project: history,
     draft: storage.name,
     body,
   });
@@ -188,14 +189,17 @@ function submitButton() {
 }
 
 /** What is sent with an answer: whether a task is wanted in return. The history's page asks for nothing, and is sent back to it. */
-function wanted({ key }) {
+function wanted({ key, project }) {
+  // Another project's answers wait in this browser too.
+  if (project !== history) return { besides: null };
   if (back) return key === waitingFor ? {} : { besides: null };
   const isLast = outbox.waiting.at(-1)?.key === key;
   return { besides: isLast && (ahead.isEmpty || key === waitingFor) ? besides() : null, since: midnight() };
 }
 
-function taken({ key }, { html, url, progress }) {
+function taken({ key, project }, { html, url, progress }) {
   if (url) return location.assign(url);
+  if (project !== history) return prepare();
   state.progressed(progress);
   const other = html && ahead.receive(html);
   if (key !== waitingFor) prepare();

@@ -7,9 +7,9 @@ export class State {
   #trouble = false;
   #timer;
 
-  /** `done`: tasks ranked so far; `mayUndo()`: whether there is a submit to undo. */
-  constructor(holder, outbox, { done, mayUndo }) {
-    Object.assign(this, { holder, outbox, mayUndo });
+  /** `done`: tasks of the project ranked so far; `mayUndo()`: whether there is a submit to undo. */
+  constructor(holder, outbox, { project, done, mayUndo }) {
+    Object.assign(this, { holder, outbox, project, mayUndo });
     this.#done = done;
   }
 
@@ -32,7 +32,7 @@ export class State {
     clearTimeout(this.#timer);
     const { waiting } = this.outbox;
     this.#trouble &&= waiting.length > 0;
-    this.#drawDone(waiting.filter(({ kind }) => kind === "submit").length);
+    this.#drawDone(waiting.filter(({ kind, project }) => kind === "submit" && project === this.project).length);
     this.#drawWaiting(waiting);
     for (const button of this.holder.querySelectorAll("[data-undo-submit]")) button.hidden = !this.mayUndo();
   }
