@@ -8,13 +8,14 @@ from django.db import connection, transaction
 from django.db.models import Count, QuerySet
 
 from annotation.agreement import Tiers
+from annotation.answering import check_tiers
 from annotation.models import Batch, Membership, Ranking, Review, Task, User
 from annotation.projects import Role, require_role
 from annotation.refusals import Refusal, require_storable
 from annotation.returning import returned_note, returned_rankings
 from annotation.review_queue import complete_tasks, forget_count, own_tasks, release_claim
 from annotation.showing_reviews import version_of
-from annotation.submitting import check_tiers, current_rankings
+from annotation.submitting import current_rankings
 
 Verdict = Review.Verdict
 LONGEST_NOTE = 5000

@@ -55,6 +55,7 @@ def test_a_response_more_keys_than_there_are_responses_rank_them_and_bring_the_n
         page.keyboard.press(key)
 
     expect(page.locator(f"[data-assignment='{first}']")).to_have_count(0)
+    sent(page)
     ranking = Ranking.objects.get()
     assert ranking.tiers == [[ranking.shown_order[index]] for index in (1, 0, 3, 2)]
 

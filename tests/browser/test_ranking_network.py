@@ -16,6 +16,7 @@ from playwright.sync_api import Page, Route, expect
 from annotation.assigning import next_assignment
 from annotation.batching import close_batch
 from annotation.models import Assignment, Project, Ranking, Skip, User
+from annotation.projects import add_member, create_project
 from tests.browser.conftest import Visit
 from tests.browser.ranking import Picture, Rank, number_of, sent, submitted, tiers_on_board
 
@@ -339,6 +340,25 @@ def test_an_answer_left_behind_by_a_closed_tab_is_sent_by_any_page_of_the_projec
 
     expect(other.get_by_text("An answer that waited here was sent.")).to_be_visible()
     assert Ranking.objects.count() == 1
+
+
+def test_an_answer_to_another_project_is_sent_and_brings_none_of_its_tasks(
+    begin: Begin, project: Project, people: People
+) -> None:
+    page = begin()
+    page.route("**/submit/", lambda route: route.abort())
+    press(page, "1234")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 answer waits to be sent")).to_be_visible()
+    page.unroute("**/submit/")
+    other = create_project(name="Other answers", created_by=people["manager"])
+    add_member(project=other, user=people["annotator"], role="annotator")
+
+    page.goto(f"/projects/{other.slug}/rank/")
+
+    sent(page)
+    expect(page.get_by_role("heading", name="Nothing to rank yet")).to_be_visible()
+    assert Ranking.objects.get().task.batch.project == project
 
 
 def test_after_a_reload_an_answer_that_waits_is_sent_and_its_task_not_asked_again(begin: Begin) -> None:

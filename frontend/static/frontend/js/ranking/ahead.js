@@ -10,8 +10,10 @@ export class Sheet {
   constructor(html) {
     this.#template.innerHTML = html;
     const workbench = this.#template.content.querySelector("[data-workbench]");
-    const { assignment, lease, until, renew, giveBack, revision } = workbench?.dataset ?? {};
+    const { assignment, lease, until, renew, giveBack, revision, qualification } = workbench?.dataset ?? {};
     Object.assign(this, { isTask: workbench !== null, assignment: Number(assignment), lease, renew, giveBack, amends: revision !== undefined });
+    /** Whether its answer is told how it did, before anything else is shown. */
+    this.isTold = qualification !== undefined;
     this.until = until && new Date(until);
     this.at = Date.now();
     this.seen = false;

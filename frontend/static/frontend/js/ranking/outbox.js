@@ -47,7 +47,7 @@ export class Outbox {
   }
 
   /**
-   * Keep an answer: `{kind, assignment, url, body, draft, …}`, `draft` being the name of the draft that ends with it.
+   * Keep an answer: `{kind, project, assignment, url, body, draft, …}`, `draft` being the name of the draft that ends with it.
    * It takes the place of one for the same assignment that was refused. Returns its key.
    */
   put(entry) {

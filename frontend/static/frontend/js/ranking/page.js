@@ -2,6 +2,7 @@
 // is sent behind the annotator's back.
 import { toast } from "../toasts.js";
 import { Ahead, Sheet } from "./ahead.js";
+import { keepRoom } from "./bar.js";
 import { Demonstrations } from "./demonstrations.js";
 import { Differences } from "./differences.js";
 import { Draft } from "./draft.js";
@@ -9,12 +10,14 @@ import { Flags } from "./flags.js";
 import { bindSwitch, listen } from "./keys.js";
 import { noticeBox } from "./notices.js";
 import { Outbox } from "./outbox.js";
+import { showPassage } from "./passages.js";
 import { described, Refusals } from "./refusals.js";
 import { get, post, Refused, Unreachable } from "./sending.js";
-import { State } from "./state.js";
+import { midnight, State } from "./state.js";
 import { whenNotKept } from "./storage.js";
 import { Strength } from "./strength.js";
 import { Task } from "./task.js";
+import { troubleInWords } from "./troubles.js";
 
 const JUST_SHOWN = 500;
 const JUST_LEASED = 5_000;
@@ -24,14 +27,6 @@ const announcer = document.querySelector("[data-announcer]");
 const noticeArea = document.querySelector("[data-notice]");
 const { back, next, history, done } = holder.dataset;
 const user = Number(holder.dataset.user);
-// The page keeps as much room for the bar at its end, and the strip of tiers on it, as they take, in whatever lines they stand.
-const bar = new ResizeObserver(() => {
-  const [actions, board] = [".actions", ".board"].map((name) => holder.querySelector(name));
-  if (!actions) return;
-  const strip = getComputedStyle(board).position === "fixed" && !("dragging" in task.workbench.dataset) ? board.offsetHeight : 0;
-  document.documentElement.style.setProperty("--bar-actions", `${actions.offsetHeight}px`);
-  document.documentElement.style.setProperty("--bar", `${actions.offsetHeight + strip}px`);
-});
 
 let sheet = Sheet.shownIn(holder);
 let task = null;
@@ -45,7 +40,7 @@ let last = null;
 let undoing = false;
 
 const outbox = new Outbox(user, { asks: wanted, changed, taken, refused, troubled });
-const state = new State(holder, outbox, { done: Number(done), mayUndo: () => last !== null && !sheet.amends });
+const state = new State(holder, outbox, { project: history, done: Number(done), mayUndo: () => last !== null && !sheet.amends });
 const ahead = new Ahead({
   url: next,
   asks: () => ({ besides: besides(), since: midnight() }),
@@ -53,7 +48,7 @@ const ahead = new Ahead({
   arrived: () => waitingFor && goOn("Submitted."),
   dropped: () => toast("The time for the task that you were in ran out, and it went to somebody else. What you did of it is still in this browser.", "warning"),
 });
-const refusals = new Refusals({ area: document.querySelector("[data-refused]"), dialog: document.getElementById("answer"), outbox, back: goBackTo });
+const refusals = new Refusals({ area: document.querySelector("[data-refused]"), dialog: document.getElementById("answer"), project: history, outbox, back: goBackTo });
 
 function announce(sentence) {
   announcer.textContent = "";
@@ -80,8 +75,7 @@ function start() {
   task = workbench && new Task(workbench, user, { announce, lost, warn: (sentence) => notice(sentence) });
   shownAt = performance.now();
   untouched = task?.missing === null;
-  bar.disconnect();
-  for (const edge of workbench?.querySelectorAll(".actions, .board") ?? []) bar.observe(edge);
+  keepRoom(workbench);
   state.draw();
 }
 
@@ -109,7 +103,7 @@ function afterPaint(painted) {
 /** Send what waits, whose receipt brings the task ahead; with nothing to send, ask for that task alone. */
 function prepare() {
   if (outbox.waiting.length) outbox.send();
-  else if (task && !back) ahead.fill();
+  else if (task && !back && !sheet.isTold) ahead.fill();
 }
 
 /** Show the task ahead; without one, what the server has. */
@@ -141,11 +135,6 @@ function besides() {
   return [...new Set([...own, ...outbox.waiting.map(({ assignment }) => assignment)])];
 }
 
-/** When this annotator's day began. */
-function midnight() {
-  return new Date(new Date().setHours(0, 0, 0, 0)).toISOString();
-}
-
 // Answering
 
 function submit() {
@@ -170,14 +159,16 @@ function answered(kind, body, sentence) {
     unsure,
     url: kind === "skip" ? workbench.dataset.skip : workbench.dataset.submit,
     amendUrl: `${history}${assignment}/amend/`,
+    project: history,
     draft: storage.name,
     body,
   });
-  if (kind !== "skip") last = { key, assignment, sheet };
-  const prepared = back ? undefined : ahead.shift();
+  const isTold = sheet.isTold && kind === "submit";
+  if (kind !== "skip") last = isTold ? null : { key, assignment, sheet };
+  const prepared = back || isTold ? undefined : ahead.shift();
   if (prepared) return show(prepared, `${sentence} Next task.`);
   waitFor(key);
-  if (back) outbox.send();
+  if (back || isTold) outbox.send();
   else goOn(sentence);
 }
 
@@ -198,18 +189,21 @@ function submitButton() {
 }
 
 /** What is sent with an answer: whether a task is wanted in return. The history's page asks for nothing, and is sent back to it. */
-function wanted({ key }) {
+function wanted({ key, project }) {
+  // Another project's answers wait in this browser too.
+  if (project !== history) return { besides: null };
   if (back) return key === waitingFor ? {} : { besides: null };
   const isLast = outbox.waiting.at(-1)?.key === key;
-  return { besides: isLast && ahead.isEmpty ? besides() : null, since: midnight() };
+  return { besides: isLast && (ahead.isEmpty || key === waitingFor) ? besides() : null, since: midnight() };
 }
 
-function taken({ key }, { html, url, progress }) {
+function taken({ key, project }, { html, url, progress }) {
   if (url) return location.assign(url);
+  if (project !== history) return prepare();
   state.progressed(progress);
   const other = html && ahead.receive(html);
   if (key !== waitingFor) prepare();
-  else if (other && !other.isTask && ahead.isEmpty) show(other, "Submitted.");
+  else if (other && !other.isTask && (ahead.isEmpty || sheet.isTold)) show(other, "Submitted.");
   else goOn("Submitted.");
 }
 
@@ -242,26 +236,16 @@ function changed({ elsewhere }) {
 
 function troubled(error, { seconds, givenUp }) {
   const isNew = state.troubled();
-  const answers = outbox.waiting.length > 1 ? "Your answers are" : "Your answer is";
-  const why = error.failed ? "The server failed at this." : "No connection to the server.";
-  const soon = seconds ? `again in ${seconds} seconds` : "once it is reached";
-  if (givenUp) {
-    notice(
-      `The server fails at this each time (error ${error.status}), so it is not sent again by itself. Nothing is lost: ${answers.toLowerCase()} kept in this browser. Try again in a few minutes; if it still fails, tell whoever runs this Rankloop, whose log has the reason.`,
-      "danger",
-      [["Try again", sendNow]],
-    );
-  } else if (error instanceof Refused) {
-    notice(error.sentence, "warn", [["Send now", sendNow]]);
-  } else if (waitingFor) {
+  const told = troubleInWords(error, { seconds, waiting: outbox.waiting.length, back });
+  if (givenUp) return notice(told.givenUp, "danger", [["Try again", sendNow]]);
+  if (error instanceof Refused) return notice(error.sentence, "warn", [["Send now", sendNow]]);
+  if (waitingFor) {
     // It may take long, and what stands here can be read meanwhile.
     task.workbench.toggleAttribute("data-waits", true);
     submitButton().removeAttribute("aria-busy");
-    const kept = outbox.waiting.length ? ` ${answers} kept in this browser and sent ${soon}${error.failed ? "" : ", and as soon as you are back online"}.` : "";
-    const none = back ? "" : " No other task is here until then.";
-    notice(`${why}${kept}${none}`, "warn", [["Send now", sendNow]]);
+    notice(told.stuck, "warn", [["Send now", sendNow]]);
   } else if (isNew) {
-    announce(`${why} ${answers} kept in this browser and sent ${soon}. You can go on.`);
+    announce(told.meanwhile);
   }
 }
 
@@ -279,7 +263,7 @@ function lost(refusal) {
   if (waitingFor || (sheet.unsure && refusal.code === "conflict")) return;
   const sentence = refusal.sentence.replace(/ Take the next task\.$/, "");
   if (task.storage.isEmpty || refusal.code === "closed") {
-    toast(sentence, "warning");
+    toast(refusal.code === "lease_lost" ? "The next task went to somebody else meanwhile." : sentence, "warning");
     goOn("");
   } else {
     notice(`${sentence} What you ranked is still in this browser, should the task come back to you.`, "warn", [["Take the next task", () => goOn("")]]);
@@ -374,17 +358,6 @@ holder.addEventListener("click", (event) => {
     showPassage(citation);
   }
 });
-
-function showPassage(citation) {
-  const passage = document.querySelector(citation.getAttribute("href"));
-  holder.querySelector("[data-passages]").open = true;
-  for (const other of holder.querySelectorAll(".passage[data-cited]")) other.removeAttribute("data-cited");
-  passage.toggleAttribute("data-cited", true);
-  passage.scrollIntoView({ block: "nearest" });
-  passage.focus({ preventScroll: true });
-  // Escape goes back to where it was cited.
-  passage.addEventListener("keydown", ({ key }) => key === "Escape" && citation.focus(), { once: true });
-}
 
 // A reason is nobody's until it is chosen, for each task anew.
 document.getElementById("skip")?.addEventListener("close", (event) => event.target.querySelector("form").reset());

@@ -5,8 +5,8 @@ import { noticeBox } from "./notices.js";
 export class Refusals {
   #drawn = "";
 
-  constructor({ area, dialog, outbox, back }) {
-    Object.assign(this, { area, dialog, outbox, back });
+  constructor({ area, dialog, project, outbox, back }) {
+    Object.assign(this, { area, dialog, project, outbox, back });
   }
 
   draw() {
@@ -21,7 +21,8 @@ export class Refusals {
     const what = entry.kind === "amend" ? "Your change of the answer" : "Your answer";
     const why = entry.refusal.sentence.replace(/ Take the next task\.$/, "");
     const buttons = [["Look at it", () => this.#show(entry)]];
-    if (entry.refusal.code === "invalid" && entry.kind === "submit") buttons.push(["Go back to it", () => this.back(entry)]);
+    const isStillTheirs = entry.refusal.code === "invalid" && entry.kind === "submit" && entry.project === this.project;
+    if (isStillTheirs) buttons.push(["Go back to it", () => this.back(entry)]);
     buttons.push(["Dismiss", () => this.outbox.dismiss(entry.key)]);
     return noticeBox(`${what} to “${entry.title}” was not taken. ${why} What you gave is still in this browser.`, "danger", buttons);
   }
@@ -52,7 +53,7 @@ export function described(workbench, tiers) {
 
 function beginning(node, length) {
   const text = node.textContent.trim().replace(/\s+/g, " ");
-  return text.length > length ? `${text.slice(0, length - 1)}…` : text;
+  return text.length > length ? `${text.slice(0, length - 1).trimEnd()}…` : text;
 }
 
 /** Whatever else belongs to an answer, readable: its texts are what a person would miss. Numbers of responses become their letters. */

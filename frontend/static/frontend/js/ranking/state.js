@@ -7,9 +7,9 @@ export class State {
   #trouble = false;
   #timer;
 
-  /** `done`: tasks ranked so far; `mayUndo()`: whether there is a submit to undo. */
-  constructor(holder, outbox, { done, mayUndo }) {
-    Object.assign(this, { holder, outbox, mayUndo });
+  /** `done`: tasks of the project ranked so far; `mayUndo()`: whether there is a submit to undo. */
+  constructor(holder, outbox, { project, done, mayUndo }) {
+    Object.assign(this, { holder, outbox, project, mayUndo });
     this.#done = done;
   }
 
@@ -32,7 +32,7 @@ export class State {
     clearTimeout(this.#timer);
     const { waiting } = this.outbox;
     this.#trouble &&= waiting.length > 0;
-    this.#drawDone(waiting.filter(({ kind }) => kind === "submit").length);
+    this.#drawDone(waiting.filter(({ kind, project }) => kind === "submit" && project === this.project).length);
     this.#drawWaiting(waiting);
     for (const button of this.holder.querySelectorAll("[data-undo-submit]")) button.hidden = !this.mayUndo();
   }
@@ -53,6 +53,11 @@ export class State {
     if (!told) return before?.remove();
     const box = before ?? document.querySelector("[data-waiting-template]").content.firstElementChild.cloneNode(true);
     box.querySelector("[data-sentence]").textContent = waiting.length === 1 ? "1 answer waits to be sent" : `${waiting.length} answers wait to be sent`;
-    if (!before) this.holder.querySelector(".actions__state, .empty").append(box);
+    if (!before) (this.holder.querySelector(".actions__state, .empty") ?? this.holder).append(box);
   }
+}
+
+/** When this annotator's day began. */
+export function midnight() {
+  return new Date(new Date().setHours(0, 0, 0, 0)).toISOString();
 }
