@@ -241,7 +241,7 @@ def find_project(
         [user.pk, slug if pk is None else pk],
     )
     for project in found:
-        return project, _role(user, project.held)
+        return project, _role(user, project.held)  # type: ignore[attr-defined]
     raise Project.DoesNotExist
 
 
