@@ -13,6 +13,7 @@ from typing import Any
 
 from alignment.judgements import Judged, Rate, judge, texts_of
 from alignment.models import Round, Scorecard
+from annotation.batching import KNOWN_ANSWERS
 from annotation.models import Batch, Source, TaskResponse
 from annotation.submitting import current_rankings
 from training.engine.intervals import win_rate_by_prompt, win_rate_interval
@@ -39,8 +40,11 @@ def source_win_rates(batch: Batch) -> list[WinRate]:
     """Return people's win rate of every two sources that met in a batch, the newer source against the older.
 
     Rankings of one prompt are not independent, so prompts are the unit: their means are averaged, and the 95
-    % interval is over prompts, see `win_rate_interval`. Unranked responses are compared with nothing.
+    % interval is over prompts, see `win_rate_interval`. Unranked responses are compared with nothing. A batch whose
+    answers are known tells nothing of sources.
     """
+    if batch.kind in KNOWN_ANSWERS:
+        return []
     sources_of: dict[int, dict[int, int]] = defaultdict(dict)
     for task, position, source in TaskResponse.objects.filter(task__batch=batch).values_list(
         "task_id", "position", "response__source_id"

@@ -264,3 +264,39 @@ def _ordinal_alpha(rankings_by_task: Sequence[Sequence[Tiers]]) -> float | None:
 def _mean(figures: Iterable[float | None]) -> float | None:
     known = [figure for figure in figures if figure is not None]
     return math.fsum(known) / len(known) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class AsKnown:
+    """Of ``pairs`` that known answers order, how many were ordered likewise (``right``; halves for undecided ones)."""
+
+    right: float = 0.0
+    pairs: int = 0
+
+    @property
+    def share(self) -> float | None:
+        """From 0 to 1; None where there are no pairs."""
+        return self.right / self.pairs if self.pairs else None
+
+    def __add__(self, other: AsKnown) -> AsKnown:
+        return AsKnown(self.right + other.right, self.pairs + other.pairs)
+
+
+def as_known(tiers: Tiers, known: Tiers, *, undecided: float = 0.5) -> AsKnown:
+    """Compare a ranking with the known answer, pair by pair of those that the known answer ranks.
+
+    A pair that is tied in one of them alone, or left unranked, is undecided. Half for it is Kendall's distance with the
+    penalty ½ of Fagin et al. (2006, "Comparing Partial Rankings", section 3): who ties everything gets half of all, and
+    nobody gains by leaving out what is hard.
+
+    Args:
+        undecided: what an undecided pair counts, from 0 to 1.
+    """
+    own = order_of(tiers)
+    right = 0.0
+    for pair, opinion in (answer := order_of(known)).items():
+        if pair not in own or (own[pair] != opinion and 0 in (own[pair], opinion)):
+            right += undecided
+        else:
+            right += own[pair] == opinion
+    return AsKnown(right, len(answer))

@@ -39,6 +39,8 @@ CHANGEABLE = (
     "allow_ties",
     "allow_partial",
     "lease_minutes",
+    "gold_share",
+    "gold_bar",
 )
 
 
@@ -73,7 +75,7 @@ def create_project(
     """Make a project; ``created_by`` becomes its manager.
 
     Args:
-        settings: ``allow_ties``, ``allow_partial``, ``lease_minutes``.
+        settings: others of ``CHANGEABLE``.
 
     Raises:
         Refusal: the name is taken, or a field is wrong.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
-from annotation.agreement import Agreement, Order, Tiers, measure_agreement, order_of
+from annotation.agreement import Agreement, AsKnown, Order, Tiers, as_known, measure_agreement, order_of
 from annotation.models import Batch, Ranking, User
 from annotation.submitting import current_rankings
 
@@ -15,7 +15,8 @@ from annotation.submitting import current_rankings
 @dataclass(frozen=True, slots=True)
 class AnnotatorFigures:
     """One annotator's work in a batch: rankings, median seconds, agreement with the others on the same tasks, and the
-    share of gold pairs that they ordered as is known. None where there is nothing to tell it by."""
+    share of gold pairs that they ordered as is known (see `agreement.as_known`). None where there is nothing to tell it
+    by."""
 
     annotator: User
     rankings: int
@@ -42,14 +43,14 @@ def annotator_figures(batch: Batch) -> list[AnnotatorFigures]:
     figures = []
     for annotator, rankings in by_annotator.items():
         alike: Counter[bool] = Counter()
-        golden: Counter[bool] = Counter()
+        golden = AsKnown()
         for ranking in rankings:
             own = order_of(ranking.tiers)
             for other in by_task[ranking.task_id]:
                 if other.annotator_id != annotator.pk:
                     alike.update(_compared(own, order_of(other.tiers)))
             if ranking.task.gold_tiers is not None:
-                golden.update(_compared(own, order_of(ranking.task.gold_tiers)))
+                golden += as_known(ranking.tiers, ranking.task.gold_tiers)
         seconds = [ranking.seconds for ranking in rankings if ranking.seconds is not None]
         figures.append(
             AnnotatorFigures(
@@ -57,7 +58,7 @@ def annotator_figures(batch: Batch) -> list[AnnotatorFigures]:
                 rankings=len(rankings),
                 median_seconds=median(seconds) if seconds else None,
                 agreement=_share(alike),
-                gold_accuracy=_share(golden),
+                gold_accuracy=golden.share,
             )
         )
     return sorted(figures, key=lambda one: (-one.rankings, one.annotator.pk))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from annotation.models import Assignment
+from annotation.models import Assignment, Batch
 
 
 def blind_view(assignment: Assignment) -> dict[str, Any]:
@@ -15,7 +15,8 @@ def blind_view(assignment: Assignment) -> dict[str, Any]:
         ``project`` (``slug``, ``name``), ``guidelines`` (Markdown), ``prompt`` (messages), ``context``
         (passages), ``responses`` (``{"number", "text", "ended"}`` in the order shown; tiers are lists of these numbers,
         which were dealt at random; ``ended`` is false where the maximum length cut the text off), ``rules`` (``ties``,
-        ``partial``), ``aspects`` (``{"name", "question", "steps"}``).
+        ``partial``), ``aspects`` (``{"name", "question", "steps"}``), ``qualification`` (whether the known answer is
+        told once it is submitted; gold tasks are not told from others).
     """
     task = assignment.task
     project = task.batch.project
@@ -38,6 +39,7 @@ def blind_view(assignment: Assignment) -> dict[str, Any]:
             for passage in task.prompt.context
         ],
         "responses": [shown[number] for number in assignment.shown_order or sorted(shown)],
+        "qualification": task.batch.kind == Batch.Kind.QUALIFICATION,
         "rules": {"ties": project.allow_ties, "partial": project.allow_partial},
         "aspects": list(project.aspects.values("name", "question", "steps")),
     }

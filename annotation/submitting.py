@@ -11,10 +11,12 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from annotation.batching import is_complete
 from annotation.leasing import lock_place, require_lease, require_not_closed, share_batch
+from annotation.measuring import after_answer
 from annotation.models import AspectRating, Assignment, Batch, Project, Ranking, User
 from annotation.projects import Role, require_role
 from annotation.refusals import Refusal, require_storable
 from annotation.signals import batch_completed
+from annotation.uncertainty import update_uncertainty
 
 LONGEST_RATIONALE = 20_000
 MOST_SECONDS = 10_000_000
@@ -130,6 +132,10 @@ def _take(
             rated = _ratings(ranking, {} if ratings is None else ratings, numbers, batch.project)
             if rated:
                 AspectRating.objects.bulk_create(rated)
+            after_answer(ranking=ranking, batch=batch)
+            if batch.order == Batch.Order.UNCERTAINTY:
+                # After the commit, since it locks the task, which comes before the place.
+                transaction.on_commit(lambda: update_uncertainty(ranking.task_id), robust=True)
             transaction.on_commit(lambda: _hint_completion(batch), robust=True)
             return ranking
     except IntegrityError as error:

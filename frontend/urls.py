@@ -28,6 +28,13 @@ PROJECT_PAGES = [
     path("settings/bring-back/", projects.bring_back, name="bring_project_back"),
     path("members/", members.members, name="members"),
     path("members/new/", members.make_account, name="make_account"),
+    path("members/<int:user_id>/", members.member, name="member"),
+    path("members/<int:user_id>/limits/", members.set_limits, name="set_limits"),
+    re_path(
+        "^members/(?P<user_id>[0-9]{1,18})/(?P<change>pause|lift|qualify|ask)/$",
+        members.change_standing,
+        name="change_standing",
+    ),
     path("members/<int:user_id>/role/", members.change_role, name="change_role"),
     path("members/<int:user_id>/remove/", members.remove, name="remove_member"),
     path("prompts/", prompts.prompts, name="prompts"),
@@ -43,6 +50,7 @@ PROJECT_PAGES = [
     path("sources/<int:source_id>/", sources.source, name="source"),
     path("batches/", batches.batches, name="batches"),
     path("batches/new/", batches.new_batch, name="new_batch"),
+    path("batches/new/gold/", batches.new_gold_batch, name="new_gold_batch"),
     path("batches/<int:batch_id>/", batches.batch, name="batch"),
     re_path(
         "^batches/(?P<batch_id>[0-9]{1,18})/(?P<change>pause|reopen|close)/$",

@@ -46,6 +46,9 @@ def change(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     if ranking.task.batch.state == Batch.State.CLOSED:
         messages.error(request, "The batch of this task was closed, so its rankings stay as they are.")
         return redirect("rank_history", request.project.slug)
+    if ranking.task.batch.kind == Batch.Kind.QUALIFICATION:
+        messages.error(request, "You were told the answer of this qualification task, so your ranking stays.")
+        return redirect("rank_history", request.project.slug)
     context = {
         "project": request.project,
         "view": blind_view(ranking.assignment),

@@ -7,6 +7,7 @@ there is one request a task and nothing to wait for in between.
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 from typing import Any
 
 from django.contrib import messages
@@ -18,7 +19,9 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation import assigning, submitting
-from annotation.models import Assignment, Batch
+from annotation.batching import open_work
+from annotation.models import Assignment, Batch, Ranking
+from annotation.qualifying import feedback_on
 from annotation.refusals import Refusal, require_storable
 from annotation.showing import blind_view
 from frontend.access import ProjectRequest, Role, project_page
@@ -49,10 +52,11 @@ def next_task(request: ProjectRequest) -> HttpResponse:
 @require_POST
 @project_page(Role.ANNOTATOR)
 def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """Take ``{lease, key, tiers, ratings, rationale, seconds}``; answer with the next task."""
+    """Take ``{lease, key, tiers, ratings, rationale, seconds}``; answer with the next task, or with how the annotator
+    did where that is told."""
     try:
         answer = body_of(request)
-        submitting.submit(
+        ranking = submitting.submit(
             annotator=request.user,
             assignment_id=assignment_id,
             lease=answer.get("lease", ""),
@@ -62,7 +66,7 @@ def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
             rationale=answer.get("rationale", ""),
             seconds=answer.get("seconds"),
         )
-        return JsonResponse({"html": _next_task(request)})
+        return JsonResponse({"html": _feedback(request, ranking) or _next_task(request)})
     except Refusal as refusal:
         return refused(refusal)
 
@@ -118,7 +122,11 @@ def renew(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 def _next_task(request: ProjectRequest) -> str:
     """The HTML of the annotator's next task, or of there being none."""
     project, annotator = request.project, request.user
-    assignment = assigning.next_assignment(annotator=annotator, project=project)
+    try:
+        assignment = assigning.next_assignment(annotator=annotator, project=project)
+    except Refusal as refusal:
+        paused = {"project": project, "sentence": refusal.sentence}
+        return render_to_string("ranking/paused.html", paused, request)
     places = Assignment.objects.filter(annotator=annotator, task__batch__project=project)
     context: dict[str, Any] = {
         "project": project,
@@ -126,25 +134,46 @@ def _next_task(request: ProjectRequest) -> str:
         "ranked": places.filter(state=Assignment.State.SUBMITTED).count(),
     }
     if assignment is None:
-        context["open_batches"] = project.batches.filter(state=Batch.State.OPEN).exists()
+        context["open_batches"] = open_work(project).exists()
         return render_to_string("ranking/nothing.html", context, request)
     context["view"] = blind_view(assignment)
     context["renew_within"] = project.lease_minutes * 60
     return task_html(request, context)
 
 
+def _feedback(request: ProjectRequest, ranking: Ranking) -> str:
+    """The HTML of how the annotator did on a qualification task; empty after any other."""
+    assignment = ranking.assignment
+    if assignment.batch.kind != Batch.Kind.QUALIFICATION:
+        return ""
+    feedback = feedback_on(assignment=assignment, annotator=request.user)
+    responses = lettered(blind_view(assignment)["responses"])
+    letters = {response["number"]: response["letter"] for response in responses}
+    orders = [
+        [sorted(letters[number] for number in tier) for tier in tiers]
+        for tiers in (feedback.tiers, feedback.known_tiers)
+    ]
+    context = {
+        "feedback": feedback,
+        "rows": [(tier, *row) for tier, row in enumerate(zip_longest(*orders, fillvalue=()), start=1)],
+        "responses": responses,
+    }
+    return render_to_string("ranking/feedback.html", context, request)
+
+
 def task_html(request: ProjectRequest, context: dict[str, Any]) -> str:
     """The HTML of the task of ``context["view"]``."""
-    # Digits name tiers, so responses are named by letters, in the order on the page.
-    responses = [
-        {"letter": chr(ord("A") + index), **response}
-        for index, response in enumerate(context["view"]["responses"])
-    ]
+    responses = lettered(context["view"]["responses"])
     return render_to_string(
         "ranking/task.html",
         {**context, "responses": responses, "tiers": range(1, len(responses) + 1)},
         request,
     )
+
+
+def lettered(responses: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The responses with their names. Digits name tiers, so these are letters, in the order on the page."""
+    return [{"letter": chr(ord("A") + index), **response} for index, response in enumerate(responses)]
 
 
 def body_of(request: ProjectRequest) -> dict[str, Any]:
