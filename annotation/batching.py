@@ -283,8 +283,9 @@ def make_places(batch: Batch) -> None:
     """Make the places of a new batch's tasks."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO annotation_assignment (task_id, batch_id, place, overlap, state) "
-            "SELECT task.id, task.batch_id, place, task.overlap, 'open' "
+            "INSERT INTO annotation_assignment "
+            "(task_id, batch_id, place, overlap, state, uncertainty, chosen_by) "
+            "SELECT task.id, task.batch_id, place, task.overlap, 'open', 0, '' "
             "FROM annotation_task task, generate_series(0, task.overlap - 1) place "
             "WHERE task.batch_id = %s ORDER BY task.id, place",
             [batch.pk],

@@ -109,5 +109,5 @@ def gold_result(member: Membership) -> tuple[int, AsKnown]:
     )
     for assignment, tiers, known in newest_first[: WINDOW * REVISIONS]:
         if assignment not in latest and len(latest) < WINDOW:
-            latest[assignment] = as_known(tiers, known)
+            latest[assignment] = as_known(tiers, known or [])
     return len(latest), sum(latest.values(), AsKnown())

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
+from typing import Any
 
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
@@ -219,7 +220,7 @@ def query_of(search: Search, *, limited: bool = False, new_prompts: bool = False
     """  # noqa: S608 - no input is spliced in
 
 
-def parameters_of(seeker: Seeker, batches: Sequence[int]) -> dict[str, object]:
+def parameters_of(seeker: Seeker, batches: Sequence[int]) -> dict[str, Any]:
     return {
         "batches": list(batches),
         "annotator": seeker.annotator,

@@ -217,7 +217,7 @@ def remove_member(*, project: Project, user: User) -> None:
     _keep_a_manager(project, user)
     if not Membership.objects.filter(project=project, user=user).delete()[0]:
         raise Refusal("not_found", f"{user} is no member of {project.name}.", field="user")
-    leasing.release(Assignment.objects.filter(annotator=user, batch__project=project))
+    leasing.release_all(Assignment.objects.filter(annotator=user, batch__project=project))
 
 
 def role_of(user: User | AnonymousUser, project: Project) -> Membership.Role | None:

@@ -6,10 +6,10 @@ and each answer is told how it did.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from annotation.agreement import AsKnown, as_known
@@ -139,7 +139,7 @@ def conclude(*, member: Membership, batches: Sequence[Batch]) -> bool:
     return False
 
 
-def _had(annotator: User, batch: Batch) -> Iterable[Task]:
+def _had(annotator: User, batch: Batch) -> QuerySet[Task]:
     """The batch's tasks that the annotator ranked or passed by."""
     ranked = Q(assignments__annotator=annotator, assignments__state=Assignment.State.SUBMITTED)
     return batch.tasks.filter(ranked | Q(skips__annotator=annotator)).distinct()

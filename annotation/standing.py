@@ -131,7 +131,7 @@ def pause_member(*, project: Project, user: User, reason: str = "") -> Membershi
     member = _locked(project, user)
     member.paused_at, member.pause_reason = member.paused_at or timezone.now(), reason
     member.save(update_fields=["paused_at", "pause_reason"])
-    leasing.release(Assignment.objects.filter(annotator=user, batch__project=project))
+    leasing.release_all(Assignment.objects.filter(annotator=user, batch__project=project))
     return member
 
 

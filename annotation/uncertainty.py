@@ -131,11 +131,15 @@ def order_worth(batch: Batch) -> list[OrderWorth]:
             if agreed is not None:
                 bits = _information(ranking.tiers, others[:at])
                 told[ranking.assignment.chosen_by].append((agreed, bits))
-    worth = []
-    for way in Assignment.ChosenBy.values:
-        agreed, bits = zip(*told[way], strict=True) if told[way] else ((), ())
-        worth.append(OrderWorth(way, len(agreed), _mean(agreed), _mean(bits)))
-    return worth
+    return [
+        OrderWorth(
+            chosen_by=way,
+            rankings=len(told[way]),
+            agreement=_mean([agreed for agreed, _ in told[way]]),
+            information=_mean([bits for _, bits in told[way]]),
+        )
+        for way in Assignment.ChosenBy.values
+    ]
 
 
 def _agreement(own: Tiers, others: Sequence[Tiers]) -> float | None:
@@ -167,8 +171,8 @@ def _current(**of: Any) -> list[Ranking]:
     return list(
         Ranking.objects.filter(**of)
         .select_related("assignment")
-        .order_by("assignment", "-revision")
-        .distinct("assignment")
+        .order_by("assignment_id", "-revision")
+        .distinct("assignment_id")
     )
 
 

@@ -260,7 +260,7 @@ class ListedField(forms.CharField):
     """Several words or phrases in one line, with commas between them."""
 
     def to_python(self, value: Any) -> list[str]:  # type: ignore[override]
-        return [each.strip() for each in super().to_python(value).split(",") if each.strip()]
+        return [each.strip() for each in (super().to_python(value) or "").split(",") if each.strip()]
 
     def prepare_value(self, value: Any) -> Any:
         return ", ".join(value) if isinstance(value, list) else value

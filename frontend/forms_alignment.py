@@ -200,7 +200,7 @@ class BatchForm(Form):
 class TaskChoices(forms.ModelMultipleChoiceField):
     """Tasks, by their prompts."""
 
-    def label_from_instance(self, task: Task) -> str:  # type: ignore[override]
+    def label_from_instance(self, task: Task) -> str:
         return f"Task {task.pk}: {Truncator(str(task.prompt.messages[-1]['content'])).chars(120)}"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -102,11 +105,12 @@ def set_limits(request: ProjectRequest, user_id: int) -> HttpResponse:
     return _of_member(request, shown, form)
 
 
-CHANGES = {
-    "pause": (standing.pause_member, {}, "{user} is paused; what they held is open for others."),
-    "lift": (standing.lift_pause, {}, "{user} gets tasks again. Gold tasks count anew."),
-    "qualify": (standing.set_qualified, {"qualified": True}, "{user} is qualified."),
-    "ask": (standing.set_qualified, {"qualified": False}, "{user} is asked to qualify first."),
+Change = Callable[..., Membership]
+CHANGES: dict[str, tuple[Change, str]] = {
+    "pause": (standing.pause_member, "{user} is paused; what they held is open for others."),
+    "lift": (standing.lift_pause, "{user} gets tasks again. Gold tasks count anew."),
+    "qualify": (partial(standing.set_qualified, qualified=True), "{user} is qualified."),
+    "ask": (partial(standing.set_qualified, qualified=False), "{user} is asked to qualify first."),
 }
 
 
@@ -114,11 +118,10 @@ CHANGES = {
 @project_page(Role.MANAGER)
 def change_standing(request: ProjectRequest, user_id: str, change: str) -> HttpResponse:
     shown = _member(request, int(user_id))
-    act, arguments, said = CHANGES[change]
-    if change == "pause":
-        arguments = {"reason": request.POST.get("pause_reason", "")}
+    act, said = CHANGES[change]
+    given = {"reason": request.POST.get("pause_reason", "")} if change == "pause" else {}
     try:
-        act(project=request.project, user=shown.user, **arguments)
+        act(project=request.project, user=shown.user, **given)
     except Refusal as refusal:
         messages.error(request, refusal.sentence)
     else:
