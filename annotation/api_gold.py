@@ -156,7 +156,7 @@ class FeedbackViewSet(ProjectViewSet):
     throttle_scope = "ranking"
 
     @extend_schema(responses=FeedbackOut)
-    def retrieve(self, request: Request, pk: int) -> Response:
+    def feedback(self, request: Request, pk: int) -> Response:
         """How the caller did on a qualification task that they ranked. 409 for any other task of theirs."""
         assignment = self.get_object()
         if assignment.annotator_id != request.user.pk:

@@ -137,7 +137,7 @@ ENDPOINTS = tuple(
         ("POST", f"{_PROJECT}/next-task", NextTaskViewSet, "lease", ANNOTATOR),
         ("GET", f"{_PROJECT}/assignments", AssignmentsViewSet, "list", REVIEWER),
         ("GET", "assignments/<int:pk>", AssignmentsViewSet, "retrieve", ANNOTATOR),
-        ("GET", "assignments/<int:pk>/feedback", FeedbackViewSet, "retrieve", ANNOTATOR),
+        ("GET", "assignments/<int:pk>/feedback", FeedbackViewSet, "feedback", ANNOTATOR),
         ("POST", "assignments/<int:pk>/submit", AssignmentsViewSet, "submit", ANNOTATOR),
         ("POST", "assignments/<int:pk>/amend", AssignmentsViewSet, "amend", ANNOTATOR),
         ("POST", "assignments/<int:pk>/skip", AssignmentsViewSet, "skip", ANNOTATOR),

@@ -12,14 +12,17 @@ from annotation.batching import close_batch
 from annotation.gold import set_known_answer
 from annotation.models import Batch, Project, User
 from annotation.refusals import Refusal
-from tests.annotation.conftest import Compose, People, answer, take
 from tests.annotation.conftest import (  # noqa: F401 (fixtures)
+    Compose,
+    People,
+    answer,
     compose,
     compose_gold,
     manager,
     people,
     project,
     sources,
+    take,
 )
 
 pytestmark = pytest.mark.django_db

@@ -12,7 +12,9 @@ from annotation.ordering import Search, Seeker, indexes_only, parameters_of, que
 
 def analyze() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("ANALYZE annotation_assignment, annotation_batch, annotation_task, annotation_skip")
+        cursor.execute(
+            "ANALYZE annotation_assignment, annotation_batch, annotation_task, annotation_skip, annotation_prompt"
+        )
 
 
 def plan_of(search: Search, seeker: Seeker, project: Project) -> tuple[float, dict[str, Any]]:

@@ -137,9 +137,8 @@ def test_the_cost_of_the_uncertain_order_does_not_grow_with_the_batch(
     assert visited < 80
 
 
-@pytest.mark.parametrize("statistics", ["as they are", "fresh"])
 def test_the_cost_for_a_limited_annotator_does_not_grow_with_the_work_done(
-    project: Project, people: People, compose: Compose, statistics: str
+    project: Project, people: People, compose: Compose
 ) -> None:
     """What is passed over on the way to a task in their language is passed over once: the next search starts behind
     it."""
@@ -148,8 +147,7 @@ def test_the_cost_for_a_limited_annotator_does_not_grow_with_the_work_done(
     set_limits(project=project, user=annotator, languages=["fr"], tags=["law"])
     for _ in range(100):
         answer(take(annotator, project), [[0], [1]])
-    if statistics == "fresh":
-        analyze()
+    analyze()
     seeker = Seeker(annotator.pk, project.pk, languages=("fr",), tags=("law",))
     visited, plan = plan_of(OLDEST_FIRST, seeker, project)
     assert visited < 80
