@@ -84,8 +84,8 @@ def after_known(*, annotator: User, batch: Batch) -> None:
         pause_member(
             project=member.project,
             user=annotator,
-            reason=f"Of the pairs in the latest {tasks} tasks whose answer is known, {result.share:.0%} were ordered "
-            f"as is known; {bar:.0%} are asked for.",
+            reason=f"Of the pairs in the latest {tasks} tasks whose answer is known, {100 * result.share:.0f} % were "
+            f"ordered as is known; {100 * bar:.0f} % are asked for.",
         )
 
 

@@ -130,8 +130,8 @@ def conclude(*, member: Membership, batches: Sequence[Batch]) -> bool:
             member.save(update_fields=["qualified_at"])
             return True
         failed = (
-            f"In the qualification, {result.share:.0%} of the pairs were ordered as is known; "
-            f"{batch.project.gold_bar:.0%} are asked for."
+            f"In the qualification, {100 * result.share:.0f} % of the pairs were ordered as is known; "
+            f"{100 * batch.project.gold_bar:.0f} % are asked for."
         )
     if failed:
         paused = pause_member(project=member.project, user=member.user, reason=failed)

@@ -147,7 +147,8 @@ def _feedback(request: ProjectRequest, ranking: Ranking) -> str:
     if assignment.batch.kind != Batch.Kind.QUALIFICATION:
         return ""
     feedback = feedback_on(assignment=assignment, annotator=request.user)
-    responses = lettered(blind_view(assignment)["responses"])
+    view = blind_view(assignment)
+    responses = lettered(view["responses"])
     letters = {response["number"]: response["letter"] for response in responses}
     orders = [
         [sorted(letters[number] for number in tier) for tier in tiers]
@@ -155,6 +156,7 @@ def _feedback(request: ProjectRequest, ranking: Ranking) -> str:
     ]
     context = {
         "feedback": feedback,
+        "asked": view["prompt"][-1]["content"],
         "rows": [(tier, *row) for tier, row in enumerate(zip_longest(*orders, fillvalue=()), start=1)],
         "responses": responses,
     }

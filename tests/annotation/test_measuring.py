@@ -122,7 +122,7 @@ def test_below_the_bar_after_five_gold_tasks_an_annotator_is_paused_and_told_why
     ranks(good, project, "rrrww")
 
     assert paused(bad) and not paused(good), "the bar itself is enough"
-    with pytest.raises(Refusal, match="latest 5 tasks whose answer is known, 40% were ordered"):
+    with pytest.raises(Refusal, match="latest 5 tasks whose answer is known, 40 % were ordered"):
         next_assignment(annotator=bad, project=project)
     assert bad.rankings.count() == 5
     assert FEWEST == 5

@@ -120,7 +120,7 @@ def test_two_tabs_that_end_the_qualification_at_once_end_it_once(
         )
         member = Membership.objects.get(user=annotator)
         assert member.paused_at is not None, "three of six pairs are right"
-        assert "50%" in member.pause_reason
+        assert "50 %" in member.pause_reason
         close_batch(test)
         lift_pause(project=project, user=annotator)
 

@@ -59,10 +59,10 @@ def test_who_fails_is_paused_with_the_reason_and_what_they_ranked_stays(
     paused = membership(annotator)
     assert paused.paused_at is not None and paused.qualified_at is None
     assert paused.pause_reason == (
-        "In the qualification, 0% of the pairs were ordered as is known; 60% are asked for."
+        "In the qualification, 0 % of the pairs were ordered as is known; 60 % are asked for."
     )
     with pytest.raises(
-        Refusal, match=r"You are paused in Answers.*0% of the pairs.*ask a manager"
+        Refusal, match=r"You are paused in Answers.*0 % of the pairs.*ask a manager"
     ) as refused:
         next_assignment(annotator=annotator, project=project)
     assert refused.value.code == "forbidden"

@@ -108,7 +108,7 @@ def test_a_program_qualifies_and_is_told_how_it_did(world: World) -> None:
     assert amended.status_code == 409
     paused = client.post(f"{project_of(world)}/next-task")
     assert paused.status_code == 403
-    assert "0% of the pairs" in paused.json()["detail"] and "ask a manager" in paused.json()["detail"]
+    assert "0 % of the pairs" in paused.json()["detail"] and "ask a manager" in paused.json()["detail"]
     lifted = world.client("manager").patch(f"{project_of(world)}/members/colleague", {"paused": False})
     assert lifted.json()["paused_at"] is None and lifted.json()["qualified_at"]
     assert take(client, world)["qualification"] is False
