@@ -15,6 +15,7 @@ from annotation.api_fields import Choice, Input, Integer, Text
 from annotation.api_filters import LARGEST_ID, ReviewQueueFilters
 from annotation.api_prompts import MessageOut, PassageOut
 from annotation.api_ranking import TIERS_HELP, AspectRatingOut, NumberedResponse, Rules
+from annotation.gold import LONGEST_NOTE
 from annotation.models import MAX_RESPONSES, Flag, Review, Task
 from annotation.review_queue import Reason, queue
 from annotation.showing_reviews import review_view
@@ -137,7 +138,7 @@ class ReviewIn(Input):
     note = Text(
         required=False,
         allow_blank=True,
-        max_length=reviewing.LONGEST_NOTE,
+        max_length=LONGEST_NOTE,
         help_text="Needed for a return: its annotator reads it.",
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from django.db.models import Q, QuerySet
 
+from annotation.agreement import pairs_as_known
 from annotation.answer_columns import AnswerColumns, columns_of
 from annotation.models import Batch, Ranking, Task
 from annotation.opinions import Opinions, tier_table
@@ -25,7 +26,7 @@ class AnnotatorFigures:
             of short and of long tasks comparable.
         agreement: the share of pairs of responses on which they and another annotator of the task say the same.
         gold_accuracy: the share of pairs that they order as is known, of these batches' gold tasks and of the project's
-            gold batches.
+            gold batches; see `agreement.pairs_as_known`.
     """
 
     annotator: str
@@ -69,15 +70,10 @@ def gold_accuracies(answers: AnswerColumns) -> list[Ratio]:
     told = columns_of(current_rankings(rankings), answers.batches)
     if not len(told):
         return [Ratio()] * len(answers.names)
-    right = Opinions(
-        np.arange(len(told.tasks)),
-        tier_table([known[pk] or [] for pk in told.tasks.tolist()], told.width),
-        len(told.tasks),
-    )
-    both = told.opinions.ordered & right.ordered[told.task]
-    alike = both & (told.opinions.opinion == right.opinion[told.task])
+    right = tier_table([known[pk] or [] for pk in told.tasks.tolist()], told.width)
+    as_known, pairs = pairs_as_known(told.opinions, Opinions(told.task, right[told.task], len(told.tasks)))
     who = np.searchsorted(answers.annotators, told.annotators)[told.annotator]
-    return ratios(alike.sum(axis=1), both.sum(axis=1), who, len(answers.names))
+    return ratios(as_known, pairs, who, len(answers.names))
 
 
 def _agreement_with_others(answers: AnswerColumns) -> list[Ratio]:
