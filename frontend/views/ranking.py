@@ -69,7 +69,7 @@ def next_task(request: ProjectRequest) -> HttpResponse:
 @require_POST
 @project_page(Role.ANNOTATOR)
 def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """Take ``{lease, key}``, ``parts_of`` an answer, and what ``Onwards`` takes; answer as it says. Where annotators are
+    """Take ``{lease, key}``, ``parts_of`` an answer, and what ``Onwards`` takes; answer as it says. Where they are
     told how they did, that comes in place of the task."""
     try:
         answer = body_of(request)

@@ -6,12 +6,14 @@ With RANKLOOP_SCREENSHOTS, a folder, ``picture`` keeps every page in both themes
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
+from django.db import connection
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
@@ -71,7 +73,21 @@ def visit(browser: Browser, live_server: object) -> Iterator[Visit]:
     yield go
     for context in contexts:
         context.close()
+    _server_is_done()
     assert not complaints, complaints
+
+
+def _server_is_done() -> None:
+    """Waits for what a page still asked of the server, a task ahead say, before the test's tables are emptied."""
+    quiet = 0
+    while quiet < 3:
+        time.sleep(0.05)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
+            )
+            quiet = 0 if cursor.fetchone()[0] else quiet + 1
 
 
 @pytest.fixture
