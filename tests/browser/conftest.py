@@ -79,13 +79,14 @@ def visit(browser: Browser, live_server: object) -> Iterator[Visit]:
 
 def _server_is_done() -> None:
     """Waits for what a page still asked of the server, a task ahead say, before the test's tables are emptied."""
-    quiet = 0
-    while quiet < 3:
+    quiet, end = 0, time.monotonic() + 10
+    while quiet < 3 and time.monotonic() < end:
         time.sleep(0.05)
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT count(*) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid() AND state <> 'idle'"
+                "WHERE datname = current_database() AND pid <> pg_backend_pid() "
+                "AND backend_type = 'client backend' AND state <> 'idle'"
             )
             quiet = 0 if cursor.fetchone()[0] else quiet + 1
 
