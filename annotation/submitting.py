@@ -118,7 +118,7 @@ def _take(
             require(role, Role.ANNOTATOR, batch.project)
             require_not_closed(batch)
             revision = answer(place)
-            numbers = set(place.shown_order)
+            numbers = set(place.shown_order or ())
             ranking = Ranking.objects.create(
                 assignment=place,
                 task_id=place.task_id,
