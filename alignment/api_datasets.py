@@ -62,6 +62,9 @@ class RecordOut(serializers.Serializer):
     scores = serializers.ListField(child=serializers.FloatField())
     weight = serializers.FloatField()
     meta = serializers.DictField()
+    demonstrations = serializers.ListField(
+        child=serializers.CharField(), help_text="Better replies that annotators wrote; `sft` imitates them."
+    )
 
 
 class PreviewOut(serializers.Serializer):

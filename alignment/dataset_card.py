@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from alignment.adjudicating import ADJUDICATED_LEAD
 from alignment.consensus import Consensus
 from annotation.agreement import measure_agreement
-from annotation.models import Batch, Project, Task
+from annotation.models import Batch, Flag, Project, Task
 from annotation.models import Ranking as Answer
+from annotation.remarks import flag_name
 from training.engine.records import Ranking
 
 RankedTasks = Sequence[tuple[Task, list[Answer]]]
@@ -41,12 +43,12 @@ Each row is one task: a prompt, its responses, and the consensus of all its rank
 `tiers` index into `responses`, best first; responses in one tier are tied, those in none are unranked.
 `scores` are log-worths: the probability that the next annotator, if they do not tie them, prefers response i to j is
 1 / (1 + exp(scores[j] − scores[i])). The less the rankings tell of a task, the closer its scores are to 0.
-A prompt's split follows from a hash of it and is the same in every version of this dataset.
-
-| split | tasks | prompts | responses | preferences |
-| --- | --- | --- | --- | --- |
+{adjudicated}A prompt's split follows from a hash of it and is the same in every version of this dataset.
+{demonstrations}
+| split | tasks | prompts | responses | preferences | demonstrations |
+| --- | --- | --- | --- | --- | --- |
 {splits}
-
+{flags}
 ## Agreement
 {agreement}
 
@@ -65,6 +67,20 @@ A prompt's split follows from a hash of it and is the same in every version of t
 """
 
 
+DEMONSTRATIONS = """\
+`demonstrations` are better replies that annotators wrote, by editing a response or anew; `sft` imitates them in place
+of the best response of their task.
+"""
+FLAGS = """
+## Flags
+Responses that annotators flagged, once for each annotator who did, when this version was made.
+
+| flag | responses |
+| --- | --- |
+{rows}
+"""
+
+
 def describe(
     *,
     project: Project,
@@ -73,7 +89,7 @@ def describe(
     by_split: Mapping[str, Sequence[Ranking]],
     consensus: Consensus,
 ) -> dict[str, Any]:
-    """Return the card's figures: counts, agreement, annotators (never by name), sources, lengths, and how
+    """Return the card's figures: counts, flags, agreement, annotators (never by name), sources, lengths, and how
     the fit went."""
     answers = [answer for _, of_task in tasks for answer in of_task]
     each = Counter(answer.annotator_id for answer in answers)
@@ -84,8 +100,10 @@ def describe(
         "batches": [batch.name for batch in batches],
         "tasks": len(tasks),
         "rankings": len(answers),
+        "adjudicated": sum("adjudicated" in record.meta for record in records),
         "splits": {split: _counts(of_split) for split, of_split in by_split.items()},
         "tied_share": _tied_share(records),
+        "flags": _flags(answers),
         "agreement": {
             "agreement": agreement.agreement,
             "low": agreement.low,
@@ -96,7 +114,8 @@ def describe(
             "count": len(each),
             "rankings": _spread(list(each.values())),
             "reliability": sorted(
-                (round(adherence, 4) for adherence in consensus.reliability.values()), reverse=True
+                (round(adherence, 4) for who, adherence in consensus.reliability.items() if who in each),
+                reverse=True,
             ),
         },
         "sources": _sources(records),
@@ -123,11 +142,14 @@ def as_markdown(card: Mapping[str, Any]) -> str:
         rankings=card["rankings"],
         tasks=card["tasks"],
         annotators=f"{annotators} annotator{'s' if annotators != 1 else ''}",
+        adjudicated=_adjudicated(card["adjudicated"]),
         batches=", ".join(_plain(name) for name in card["batches"]),
+        demonstrations=DEMONSTRATIONS if any(c["demonstrations"] for c in card["splits"].values()) else "",
         splits=_rows(
-            (split, c["tasks"], c["prompts"], c["responses"], c["pairs"])
+            (split, c["tasks"], c["prompts"], c["responses"], c["pairs"], c["demonstrations"])
             for split, c in card["splits"].items()
         ),
+        flags=_flag_table(card["flags"]),
         agreement=_agreement(card["agreement"]),
         sources=_rows(
             (_plain(s["name"]), s["responses"], f"{s['mean_score']:+.2f}", f"{s['first_share']:.1%}")
@@ -141,6 +163,15 @@ def as_markdown(card: Mapping[str, Any]) -> str:
             f"{estimator['tie_margin']:g} are tied. Log-likelihood {estimator['log_likelihood']:g}, "
             f"{'converged' if estimator['converged'] else 'NOT converged: ' + estimator['trouble']}."
         ),
+    )
+
+
+def _adjudicated(tasks: int) -> str:
+    if not tasks:
+        return ""
+    return (
+        f"Of {tasks} task{'s' if tasks != 1 else ''}, marked `adjudicated` in `meta`, the tiers are those that a "
+        f"reviewer decided on, and each tier's scores are at least {ADJUDICATED_LEAD:g} above the next one's.\n"
     )
 
 
@@ -158,6 +189,17 @@ def _agreement(measured: Mapping[str, Any]) -> str:
     )
 
 
+def _flags(answers: Sequence[Answer]) -> dict[str, int]:
+    found = Counter(flag.kind for answer in answers for flag in answer.flags.all())
+    return {kind: found[kind] for kind in Flag.Kind.values if found[kind]}
+
+
+def _flag_table(flags: Mapping[str, int]) -> str:
+    if not flags:
+        return ""
+    return FLAGS.format(rows=_rows((flag_name(kind), count) for kind, count in flags.items()))
+
+
 def _counts(records: Sequence[Ranking]) -> dict[str, int]:
     return {
         "tasks": len(records),
@@ -165,6 +207,7 @@ def _counts(records: Sequence[Ranking]) -> dict[str, int]:
         "responses": sum(len(record.responses) for record in records),
         # Counted, not made: that texts differ holds within a task.
         "pairs": sum(len(one) * len(other) for r in records for one, other in combinations(r.tiers, 2)),
+        "demonstrations": sum(len(record.demonstrations) for record in records),
     }
 
 

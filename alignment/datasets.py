@@ -19,6 +19,7 @@ from django.conf import settings as django_settings
 from django.db import transaction
 from django.db.models import Max
 
+from alignment.adjudicating import put_in_order
 from alignment.consensus import PRIOR, Consensus, Spread, fit
 from alignment.dataset_card import as_markdown, describe
 from alignment.models import Dataset
@@ -26,6 +27,7 @@ from annotation.batching import is_complete
 from annotation.models import Batch, Project, Prompt, Task, User
 from annotation.models import Ranking as Answer
 from annotation.refusals import Refusal
+from annotation.reviewing import Adjudication, adjudications
 from annotation.submitting import current_rankings
 from training.engine.files import flush
 from training.engine.records import Ranking, read_rankings, write_rankings
@@ -57,11 +59,12 @@ def build_dataset(
     settings: dict[str, Any] | None = None,
     created_by: User | None = None,
 ) -> Dataset:
-    """Freeze the consensus of batches' rankings; the same rankings and settings return the dataset that is
-    there already.
+    """Freeze the consensus of batches' rankings; the same rankings, adjudications and settings return the dataset
+    that is there already.
 
     Each ranked task becomes one ranking record of weight 1, in the split of its prompt. Responses that
-    nobody ranked are in no tier.
+    nobody ranked are in no tier. An adjudication is one more person's ranking, and its order is the task's. Better
+    responses that its annotators wrote are the record's demonstrations.
 
     Args:
         batches: of the project; by default its closed and complete ones.
@@ -78,16 +81,21 @@ def build_dataset(
         raise Refusal(
             "conflict", f"Nobody has ranked anything in {names} yet. Rank some tasks first.", field="batches"
         )
+    decided = adjudications(Task.objects.filter(batch__in=chosen))
+    said = [(task.pk, answer.annotator_id, answer.tiers) for task, answers in tasks for answer in answers]
+    said += [
+        (task.pk, decided[task.pk].reviewer, decided[task.pk].tiers)
+        for task, _ in tasks
+        if task.pk in decided
+    ]
     consensus = fit(
-        [
-            [[(task.pk, number) for number in tier] for tier in answer.tiers]
-            for task, answers in tasks
-            for answer in answers
-        ],
-        annotators=[answer.annotator_id for _, answers in tasks for answer in answers],
+        [[[(task, number) for number in tier] for tier in tiers] for task, _, tiers in said],
+        annotators=[person for _, person, _ in said],
         prior=Spread(checked.prior),
     )
-    records = [_record(task, answers, consensus, checked.tie_margin) for task, answers in tasks]
+    records = [
+        _record(task, answers, decided.get(task.pk), consensus, checked.tie_margin) for task, answers in tasks
+    ]
     by_split: dict[str, list[Ranking]] = {split: [] for split in SPLITS}
     for (task, _), record in zip(tasks, records, strict=True):
         by_split[task.prompt.split].append(record)
@@ -163,7 +171,8 @@ def _check_batches(project: Project, batches: Iterable[Batch] | None) -> list[Ba
 def _ranked_tasks(batches: Sequence[Batch]) -> list[tuple[Task, list[Answer]]]:
     """Return the tasks that somebody ranked, with their current answers: an order that the content alone decides."""
     answers: dict[int, list[Answer]] = defaultdict(list)
-    for answer in current_rankings(Batch.objects.filter(pk__in=[b.pk for b in batches])).order_by("pk"):
+    current = current_rankings(Batch.objects.filter(pk__in=[b.pk for b in batches]))
+    for answer in current.prefetch_related("demonstrations", "flags").order_by("pk"):
         answers[answer.task_id].append(answer)
     tasks = (
         Task.objects.filter(pk__in=answers)
@@ -174,14 +183,17 @@ def _ranked_tasks(batches: Sequence[Batch]) -> list[tuple[Task, list[Answer]]]:
     return [(task, answers[task.pk]) for task in in_order]
 
 
-def _record(task: Task, answers: list[Answer], consensus: Consensus, tie_margin: float) -> Ranking:
+def _record(
+    task: Task, answers: list[Answer], decided: Adjudication | None, consensus: Consensus, tie_margin: float
+) -> Ranking:
     responses = [each.response for each in task.task_responses.all()]
-    ranked = sorted({number for answer in answers for tier in answer.tiers for number in tier})
+    orders = [answer.tiers for answer in answers] if decided is None else [decided.tiers]
+    ranked = sorted({number for tiers in orders for tier in tiers for number in tier})
     # Models learn the probabilities, so those have to hold for rankings yet to come.
-    scores = {
-        number: round(consensus.predictive_scores[task.pk, number], DECIMALS) + 0.0  # no negative zero
-        for number in ranked
-    }
+    foretold = {number: consensus.predictive_scores[task.pk, number] for number in ranked}
+    if decided is not None:
+        foretold = put_in_order(foretold, decided.tiers)
+    scores = {number: round(score, DECIMALS) + 0.0 for number, score in foretold.items()}  # no negative zero
     return Ranking(
         prompt=[{"role": m["role"], "content": m["content"]} for m in task.prompt.messages],
         context=[
@@ -189,14 +201,17 @@ def _record(task: Task, answers: list[Answer], consensus: Consensus, tie_margin:
             for passage in task.prompt.context
         ],
         responses=[response.text for response in responses],
-        tiers=tiers_of(scores, tie_margin),
+        tiers=tiers_of(scores, tie_margin) if decided is None else [sorted(tier) for tier in decided.tiers],
         scores=[scores.get(number, 0.0) for number in range(len(responses))],
         weight=1.0,
         meta={
             "task": str(task.pk),
             "rankings": len(answers),
             "sources": [response.source.name for response in responses],
+            **({"adjudicated": True} if decided is not None else {}),
         },
+        # Sorted: what was written decides the order, not who wrote first.
+        demonstrations=sorted({each.text for answer in answers for each in answer.demonstrations.all()}),
     )
 
 
@@ -221,8 +236,10 @@ def _freeze(by_split: dict[str, list[Ranking]], settings: dict[str, Any], card: 
     draft = _folder(f".{uuid.uuid4()}.part")
     draft.mkdir(parents=True)
     try:
+        # Both files or neither: `datasets` reads the splits of one dataset by the same columns.
+        demonstrations = any(record.demonstrations for records in by_split.values() for record in records)
         for split, records in by_split.items():
-            write_rankings(draft / f"{split}.parquet", records)
+            write_rankings(draft / f"{split}.parquet", records, demonstrations=demonstrations)
         sha256 = content_hash(draft, settings)
         (draft / "README.md").write_text(as_markdown(card), encoding="utf-8")
         # On the disk before the row that names them: a power cut must not leave the row alone.

@@ -19,6 +19,7 @@ from alignment.models import Dataset
 from annotation.refusals import Refusal
 from training.engine.files import flush
 from training.engine.records import (
+    DEMONSTRATIONS,
     ROWS_A_GROUP,
     SCHEMA,
     Ranking,
@@ -45,7 +46,7 @@ SHAPES: dict[str, Shape] = {
     # The ranking records. A file of the engine keeps any `meta`, as text; here its form is known, and both formats of
     # the export have the same.
     "rankings": Shape(
-        SCHEMA.set(SCHEMA.get_field_index("meta"), pa.field("meta", META)),
+        SCHEMA.set(SCHEMA.get_field_index("meta"), pa.field("meta", META)).append(DEMONSTRATIONS),
         lambda ranking, which: [ranking.to_record()],
     ),
     "pairs": Shape(
@@ -103,7 +104,7 @@ def export(
     path = dataset_folder(dataset) / "exports" / name
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        _write(path, read_rankings(source), shape, which)
+        _write(path, source, shape, which)
     return Export(
         path=path,
         sha256=_sha256(path),
@@ -124,7 +125,7 @@ def _check(shape: str, format: str, which: str) -> None:
             )
 
 
-def _write(path: Path, rankings: Iterator[Ranking], shape: str, which: Any) -> None:
+def _write(path: Path, source: Path, shape: str, which: Any) -> None:
     """Write the file under a name of this call's own, then give it its name, unless another call was first.
 
     Threads of one process and processes of one number, in two containers, write at the same time.
@@ -132,14 +133,22 @@ def _write(path: Path, rankings: Iterator[Ranking], shape: str, which: Any) -> N
     draft = path.with_name(f".{uuid.uuid4()}.{path.name}")  # the ending says the format
     form = SHAPES[shape]
     try:
-        rows = (row for ranking in rankings for row in form.rows(ranking, which))
+        rows = (row for ranking in read_rankings(source) for row in form.rows(ranking, which))
         if path.suffix == ".parquet":
-            _write_parquet(draft, form.schema, rows)
+            _write_parquet(draft, _schema(form, source), rows)
         else:
             _write_jsonl(draft, rows)
         _publish(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _schema(form: Shape, source: Path) -> pa.Schema:
+    """The export's columns, without demonstrations where the dataset has none."""
+    index = form.schema.get_field_index(DEMONSTRATIONS.name)
+    if index < 0 or DEMONSTRATIONS.name in pq.read_schema(source).names:
+        return form.schema
+    return form.schema.remove(index)
 
 
 def _write_jsonl(path: Path, rows: Iterator[dict[str, Any]]) -> None:

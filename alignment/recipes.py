@@ -13,7 +13,7 @@ from alignment.settings_refusals import refusal_of
 from annotation.refusals import Refusal
 from training.engine.methods import DpoMethod, RewardMethod, SftMethod
 from training.engine.ppo_settings import PpoMethod
-from training.engine.records import Ranking, best_response, comparisons
+from training.engine.records import Ranking, comparisons, imitated
 from training.engine.refusal import Refused
 from training.engine.settings import check_settings, setting
 
@@ -142,7 +142,7 @@ RECIPES = {
         title="Instruction tuning",
         settings=SftRecipe,
         methods={"training": SftMethod},
-        teaches=lambda ranking: best_response(ranking) is not None,
+        teaches=lambda ranking: bool(imitated(ranking)),
         lack="have no best response to imitate",
     ),
     "ppo": Recipe(

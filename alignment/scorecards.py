@@ -7,14 +7,16 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from alignment.judgements import Judged, Rate, judge, texts_of
 from alignment.models import Round, Scorecard
-from annotation.models import Batch, Source, TaskResponse
-from annotation.submitting import current_rankings
+from annotation.answer_columns import AnswerColumns, read_answers
+from annotation.models import Batch, Source
+from annotation.quality import batches_of
 from training.engine.intervals import win_rate_by_prompt, win_rate_interval
 from training.launching import artifact_path
 from training.models import Run
@@ -36,36 +38,43 @@ class WinRate:
 
 
 def source_win_rates(batch: Batch) -> list[WinRate]:
-    """Return people's win rate of every two sources that met in a batch, the newer source against the older.
+    """Return people's win rate of every two sources that met in a batch, see `win_rates_of`."""
+    return win_rates_of(read_answers(batches_of(batch)))
+
+
+def win_rates_of(answers: AnswerColumns) -> list[WinRate]:
+    """Return people's win rate of every two sources that met in a task, the newer source against the older.
 
     Rankings of one prompt are not independent, so prompts are the unit: their means are averaged, and the 95
     % interval is over prompts, see `win_rate_interval`. Unranked responses are compared with nothing.
     """
-    sources_of: dict[int, dict[int, int]] = defaultdict(dict)
-    for task, position, source in TaskResponse.objects.filter(task__batch=batch).values_list(
-        "task_id", "position", "response__source_id"
-    ):
-        sources_of[task][position] = source
-    wins: dict[tuple[int, int], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    rankings = current_rankings(batch).order_by("pk").values_list("task_id", "task__prompt_id", "tiers")
-    for task, prompt, tiers in rankings:
-        for newer, older, outcome in _comparisons(tiers, sources_of[task]):
-            wins[newer, older][prompt].append(outcome)
-    sources = Source.objects.in_bulk({source for pair in wins for source in pair})
+    first, second = answers.opinions.pairs
+    sources, source = np.unique(answers.source, return_inverse=True)
+    prompts, prompt = np.unique(answers.prompt, return_inverse=True)
+    source = source.reshape(answers.source.shape)[answers.task]
+    one, other = source[:, first], source[:, second]
+    met = answers.opinions.ordered & (one != other)
+    outcome = (1 - answers.opinions.opinion) / 2
+    # In ascending order of sources' keys, so the greater index is the newer source.
+    pair = np.maximum(one, other) * len(sources) + np.minimum(one, other)
+    of_prompt = pair * len(prompts) + prompt[answers.task][:, None]
+    compared, which = np.unique(of_prompt[met], return_inverse=True)
+    counts = np.bincount(which, minlength=len(compared))
+    means = np.bincount(which, np.where(one > other, outcome, 1 - outcome)[met], len(compared)) / counts
+    found = Source.objects.in_bulk(sources.tolist())
     rates = []
-    for newer, older in sorted(wins, reverse=True):
-        by_prompt = wins[newer, older]
-        means = [sum(outcomes) / len(outcomes) for outcomes in by_prompt.values()]
-        low, high = win_rate_interval(means)
+    for code in np.unique(compared // max(len(prompts), 1))[::-1].tolist():
+        own = compared // len(prompts) == code
+        low, high = win_rate_interval(means[own])
         rates.append(
             WinRate(
-                source=sources[newer],
-                against=sources[older],
-                win_rate=math.fsum(means) / len(means),
+                source=found[int(sources[code // len(sources)])],
+                against=found[int(sources[code % len(sources)])],
+                win_rate=math.fsum(means[own]) / int(own.sum()),
                 win_rate_low=low,
                 win_rate_high=high,
-                prompts=len(means),
-                comparisons=sum(map(len, by_prompt.values())),
+                prompts=int(own.sum()),
+                comparisons=int(counts[own].sum()),
             )
         )
     return rates
@@ -236,14 +245,3 @@ def _peoples_figures(round: Round, run: Run) -> dict[str, Any]:
             **{f"new_{name}": value for name, value in against.items()},
         }
     return figures
-
-
-def _comparisons(tiers: list[list[int]], source_of: dict[int, int]) -> Iterable[tuple[int, int, float]]:
-    """Yield ``(newer source, older source, 1, ½ or 0)`` for every two ranked responses of different sources."""
-    ranked = [(position, rank) for rank, tier in enumerate(tiers) for position in tier]
-    for (one, rank), (other, other_rank) in combinations(ranked, 2):
-        newer, older = source_of[one], source_of[other]
-        if newer == older:
-            continue
-        outcome = 0.5 if rank == other_rank else float(rank < other_rank)
-        yield (newer, older, outcome) if newer > older else (older, newer, 1 - outcome)

@@ -5,7 +5,6 @@ A response in no tier is not compared; two in one tier are tied, which is an opi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-Tiers = Sequence[Sequence[int]]
-Order = Mapping[tuple[int, int], int]
+from annotation.opinions import UNRANKED, Opinions, Tiers
 
 FEWEST_TASKS_FOR_INTERVAL = 10
 RESAMPLES = 2000
-RESAMPLED_TASKS_AT_ONCE = 2_000_000
+MOST_RESAMPLED = 2000
+UNITS_AT_ONCE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +53,17 @@ class Agreement:
 def measure_agreement(
     rankings_by_task: Mapping[Any, Sequence[Tiers]] | Iterable[Sequence[Tiers]], *, seed: int = 0
 ) -> Agreement:
+    """Measure how far the annotators of each task agree; see `agreement_of`.
+
+    Args:
+        rankings_by_task: for each task, its annotators' tiers: one ranking an annotator.
+        seed: fixes the resamples.
+    """
+    by_task = rankings_by_task.values() if isinstance(rankings_by_task, Mapping) else rankings_by_task
+    return agreement_of(Opinions.of([list(of_task) for of_task in by_task if len(of_task) > 1]), seed=seed)
+
+
+def agreement_of(opinions: Opinions, *, seed: int = 0) -> Agreement:
     """Measure how far the annotators of each task agree.
 
     The share is pooled over tasks, pairs of responses and couples of annotators. α is Krippendorff's ("Computing
@@ -65,18 +75,16 @@ def measure_agreement(
     Intervals are the percentile bootstrap's over tasks, since opinions on one task hang together (Efron and Tibshirani
     1993, "An Introduction to the Bootstrap", section 13.3). Over few tasks it is too narrow (Hesterberg 2015, "What
     Teachers Should Know About the Bootstrap"), and over tasks that all agree alike it shrinks to a point; there is none
-    below ``FEWEST_TASKS_FOR_INTERVAL`` tasks, or where all agree alike.
+    below ``FEWEST_TASKS_FOR_INTERVAL`` tasks, or where all agree alike. More than ``MOST_RESAMPLED`` tasks are first
+    put together at random into so many groups, whose sums vary as those of the tasks do.
 
     Args:
-        rankings_by_task: for each task, its annotators' tiers: one ranking an annotator.
+        opinions: one ranking an annotator of each task.
         seed: fixes the resamples.
     """
-    by_task = rankings_by_task.values() if isinstance(rankings_by_task, Mapping) else rankings_by_task
-    several = [list(of_task) for of_task in by_task if len(of_task) > 1]
-    orders = [[order_of(tiers) for tiers in of_task] for of_task in several]
-    tallies = np.array([_tally(of_task) for of_task in orders], dtype=np.float64).reshape(-1, 6)
+    tallies = tallies_of(opinions.counts)
     tallies = tallies[tallies[:, 1] > 0]
-    agreement, alpha = _pooled(tallies.sum(axis=0))
+    agreement, alpha = pooled(tallies.sum(axis=0))
     low, high, alpha_low, alpha_high = _intervals(tallies, seed)
     return Agreement(
         agreement=agreement,
@@ -86,11 +94,9 @@ def measure_agreement(
         nominal_alpha=alpha,
         nominal_alpha_low=alpha_low,
         nominal_alpha_high=alpha_high,
-        ordinal_alpha=_ordinal_alpha(several),
-        kendall_tau_b=_mean(
-            kendall_tau_b(one, other) for of_task in orders for one, other in combinations(of_task, 2)
-        ),
-        kendall_w=_mean(kendall_w(of_task) for of_task in several),
+        ordinal_alpha=_ordinal_alpha(opinions),
+        kendall_tau_b=_mean_tau_b(opinions),
+        kendall_w=_mean(kendall_w(opinions)),
     )
 
 
@@ -103,29 +109,35 @@ def order_of(tiers: Tiers) -> dict[tuple[int, int], int]:
     }
 
 
-def kendall_tau_b(one: Order, other: Order) -> float | None:
-    """Kendall's τ-b of two orders over the responses that both rank; None where either ties all of them."""
-    both = [(one[pair], other[pair]) for pair in one.keys() & other.keys()]
-    untied = sum(a != 0 for a, _ in both) * sum(b != 0 for _, b in both)
-    return sum(a * b for a, b in both) / math.sqrt(untied) if untied else None
+def kendall_tau_b(one: np.ndarray, other: np.ndarray, both: np.ndarray) -> np.ndarray:
+    """Kendall's τ-b of couples of orders over the responses that both rank; NaN where either ties all of them.
+
+    Args:
+        one, other: opinions on each pair of responses: −1, 0 or 1. Shape: ``(couples, pairs)``.
+        both: whether both order the pair. Shape: ``(couples, pairs)``.
+    """
+    one, other = one * both, other * both
+    untied = np.sqrt((one != 0).sum(axis=1) * (other != 0).sum(axis=1))
+    return np.divide((one * other).sum(axis=1), untied, out=np.full(len(one), np.nan), where=untied > 0)
 
 
-def kendall_w(rankings: Sequence[Tiers]) -> float | None:
-    """Kendall's W, corrected for ties, over the responses that every ranking of the task has; None where they are
-    fewer than two, or tied by all."""
-    common = set.intersection(*({number for tier in tiers for number in tier} for tiers in rankings))
-    if len(common) < 2:
-        return None
-    cut = [[kept for tier in tiers if (kept := [one for one in tier if one in common])] for tiers in rankings]
-    totals = dict.fromkeys(common, 0.0)
-    for tiers in cut:
-        for number, rank in mid_ranks(tiers).items():
-            totals[number] += rank
-    annotators, responses = len(rankings), len(common)
-    spread = sum((total - annotators * (responses + 1) / 2) ** 2 for total in totals.values())
-    ties = sum(len(tier) ** 3 - len(tier) for tiers in cut for tier in tiers)
-    most = annotators**2 * (responses**3 - responses) - annotators * ties
-    return 12 * spread / most if most else None
+def kendall_w(opinions: Opinions) -> np.ndarray:
+    """Each task's Kendall's W, corrected for ties, over the responses that every ranking of the task has.
+
+    NaN where they are fewer than two, or tied by all, or rankings fewer than two. Shape: ``(tasks,)``.
+    """
+    number = opinions.sizes
+    common = opinions.by_task((opinions.tier != UNRANKED).astype(np.int64)) == number[:, None]
+    ranks, tied = _mid_ranks(opinions.tier, common[opinions.task])
+    common &= (number > 1)[:, None]
+    responses = common.sum(axis=1)
+    off = opinions.by_task(ranks) - (number * (responses + 1) / 2)[:, None]
+    spread = (off**2 * common).sum(axis=1)
+    ties = opinions.by_task(((tied**2 - 1) * common[opinions.task]).sum(axis=1))
+    most = number**2 * (responses**3 - responses) - number * ties
+    return np.divide(
+        12 * spread, most, out=np.full(opinions.tasks, np.nan), where=(responses > 1) & (most > 0)
+    )
 
 
 def mid_ranks(tiers: Tiers) -> dict[int, float]:
@@ -150,9 +162,12 @@ def krippendorff_alpha(counts: np.ndarray, distances: np.ndarray) -> float | Non
     counts = counts[counts.sum(axis=1) > 1]
     if not len(counts):
         return None
-    shares = counts / (counts.sum(axis=1, keepdims=True) - 1)
     # Each unit's couples of values, itself excluded; the diagonal has no distance.
-    observed = float(((shares.T @ counts) * distances).sum())
+    coincidences = sum(
+        (some / (some.sum(axis=1, keepdims=True) - 1)).T @ some
+        for some in (counts[n : n + UNITS_AT_ONCE] for n in range(0, len(counts), UNITS_AT_ONCE))
+    )
+    observed = float((coincidences * distances).sum())
     totals = counts.sum(axis=0)
     expected = float((np.outer(totals, totals) * distances).sum())
     return 1 - (totals.sum() - 1) * observed / expected if expected else None
@@ -168,28 +183,31 @@ def ordinal_distances(totals: np.ndarray) -> np.ndarray:
     return np.asarray(np.subtract.outer(middles, middles) ** 2)
 
 
-def _tally(orders: Sequence[Order]) -> tuple[float, ...]:
-    """Of one task: couples of opinions that agree; couples; the observed disagreement of α's coincidences; and how
-    often over, under and tied were said of a pair that two annotators ordered."""
-    opinions: dict[tuple[int, int], list[int]] = {}
-    for order in orders:
-        for pair, opinion in order.items():
-            opinions.setdefault(pair, [0, 0, 0])[opinion] += 1
-    agreeing = couples = disagreement = 0.0
-    said = [0, 0, 0]
-    for counts in opinions.values():
-        number = sum(counts)
-        if number < 2:
-            continue
-        alike = sum(count * (count - 1) for count in counts)
-        agreeing += alike / 2
-        couples += number * (number - 1) / 2
-        disagreement += number - alike / (number - 1)
-        said = [total + count for total, count in zip(said, counts, strict=True)]
-    return agreeing, couples, disagreement, *said
+def tallies_of(counts: np.ndarray) -> np.ndarray:
+    """Of each task: couples of opinions that agree; couples; the observed disagreement of α's coincidences; and how
+    often over, tied and under were said of a pair that two annotators ordered.
+
+    Args:
+        counts: how often each was said of each pair. Shape: ``(tasks, pairs, 3)``.
+
+    Returns:
+        Shape: ``(tasks, 6)``.
+    """
+    counts = counts.astype(np.float64) * (counts.sum(axis=2, keepdims=True) > 1)
+    number = counts.sum(axis=2)
+    alike = (counts * (counts - 1)).sum(axis=2)
+    disagreement = number - np.divide(alike, number - 1, out=np.zeros_like(alike), where=number > 1)
+    return np.column_stack(
+        [
+            alike.sum(axis=1) / 2,
+            (number * (number - 1)).sum(axis=1) / 2,
+            disagreement.sum(axis=1),
+            counts.sum(axis=1),
+        ]
+    )
 
 
-def _pooled(sums: np.ndarray) -> tuple[float | None, float | None]:
+def pooled(sums: np.ndarray) -> tuple[float | None, float | None]:
     """The share that agrees and the nominal α, of tallies summed over tasks. Shape: ``(6,)``."""
     agreeing, couples, disagreement, *said = map(float, sums)
     number = sum(said)
@@ -200,67 +218,64 @@ def _pooled(sums: np.ndarray) -> tuple[float | None, float | None]:
     )
 
 
-def ratio_interval(
-    parts: np.ndarray, wholes: np.ndarray, *, seed: int = 0
-) -> tuple[float, float] | tuple[None, None]:
-    """The 95 % interval of ``parts.sum() / wholes.sum()``: a percentile bootstrap over the items. Both: ``(items,)``.
-
-    None where the items are too few or too alike to tell it, see `measure_agreement`.
-    """
-    if not _can_tell(parts, wholes):
-        return None, None
-    sums = _resampled(np.stack([parts, wholes], axis=1), seed)
-    low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975])
-    return float(low), float(high)
-
-
 def _intervals(tallies: np.ndarray, seed: int) -> tuple[float | None, ...]:
     """The 95 % intervals of the share and of the nominal α."""
-    if not _can_tell(tallies[:, 0], tallies[:, 1]):
+    if len(tallies) < FEWEST_TASKS_FOR_INTERVAL or not np.ptp(tallies[:, 0] / tallies[:, 1]):
         return None, None, None, None
     sums = _resampled(tallies, seed)
     low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975])
-    alphas = [alpha for one in sums if (alpha := _pooled(one)[1]) is not None]
+    alphas = [alpha for one in sums if (alpha := pooled(one)[1]) is not None]
     alpha_low, alpha_high = np.quantile(alphas, [0.025, 0.975])
     return float(low), float(high), float(alpha_low), float(alpha_high)
 
 
-def _can_tell(parts: np.ndarray, wholes: np.ndarray) -> bool:
-    return len(parts) >= FEWEST_TASKS_FOR_INTERVAL and bool(np.ptp(parts / wholes))
-
-
 def _resampled(tallies: np.ndarray, seed: int) -> np.ndarray:
     """The tallies' sums in each resample of the items. Shape: ``(items, tallies)`` to ``(RESAMPLES, tallies)``."""
-    items, kinds = tallies.shape
     dice = np.random.default_rng(seed)
-    sums = np.empty((RESAMPLES, kinds))
-    rows = max(1, RESAMPLED_TASKS_AT_ONCE // items)
-    for start in range(0, RESAMPLES, rows):
-        drawn = dice.integers(items, size=(min(rows, RESAMPLES - start), items))
-        for kind in range(kinds):
-            sums[start : start + len(drawn), kind] = tallies[drawn, kind].sum(axis=1)
-    return sums
+    if len(tallies) > MOST_RESAMPLED:
+        group = dice.permutation(len(tallies)) % MOST_RESAMPLED
+        tallies = np.column_stack([np.bincount(group, column, MOST_RESAMPLED) for column in tallies.T])
+    drawn = dice.integers(len(tallies), size=(RESAMPLES, len(tallies)))
+    return np.column_stack([column[drawn].sum(axis=1) for column in tallies.T])
 
 
-def _ordinal_alpha(rankings_by_task: Sequence[Sequence[Tiers]]) -> float | None:
-    given: list[tuple[int, float]] = []
-    units: dict[tuple[int, int], int] = {}
-    for task, of_task in enumerate(rankings_by_task):
-        for tiers in of_task:
-            ranks = mid_ranks(tiers)
-            for number, rank in ranks.items():
-                given.append((units.setdefault((task, number), len(units)), (rank - 0.5) / len(ranks)))
-    if not given:
+def _ordinal_alpha(opinions: Opinions) -> float | None:
+    ranked = opinions.tier != UNRANKED
+    ranks, _ = _mid_ranks(opinions.tier, ranked)
+    places = (ranks - 0.5) / np.maximum(ranked.sum(axis=1, keepdims=True), 1)
+    if not ranked.any():
         return None
-    rows, places = zip(*given, strict=True)
     # Rounded, since one place in two lists of different length must be one value.
-    values, columns = np.unique(np.round(places, 9), return_inverse=True)
-    counts = np.zeros((len(units), len(values)))
-    np.add.at(counts, (np.array(rows), columns), 1)
+    values, column = np.unique(np.round(places[ranked], 9), return_inverse=True)
+    row, number = np.nonzero(ranked)
+    unit = opinions.task[row] * opinions.tier.shape[1] + number
+    units = opinions.tasks * opinions.tier.shape[1]
+    counts = np.bincount(unit * len(values) + column, minlength=units * len(values)).reshape(units, -1)
     counts = counts[counts.sum(axis=1) > 1]
     return krippendorff_alpha(counts, ordinal_distances(counts.sum(axis=0)))
 
 
-def _mean(figures: Iterable[float | None]) -> float | None:
-    known = [figure for figure in figures if figure is not None]
-    return math.fsum(known) / len(known) if known else None
+def _mid_ranks(tier: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Each response's rank among those that count, from 1, the mean of the ranks that tied ones take up, and how many
+    are tied, itself included; 0 where it does not count. All shapes: ``(rankings, responses)``."""
+    better, tied = np.zeros(tier.shape), np.zeros(tier.shape)
+    for number in range(tier.shape[1]):
+        there, own = counted[:, [number]], tier[:, [number]]
+        better += there & (own < tier)
+        tied += there & (own == tier)
+    return (better + (tied + 1) / 2) * counted, tied * counted
+
+
+def _mean_tau_b(opinions: Opinions) -> float | None:
+    each = [
+        kendall_tau_b(
+            opinions.opinion[one], opinions.opinion[other], opinions.ordered[one] & opinions.ordered[other]
+        )
+        for one, other in opinions.couples()
+    ]
+    return _mean(np.concatenate(each)) if each else None
+
+
+def _mean(figures: np.ndarray) -> float | None:
+    known = figures[~np.isnan(figures)]
+    return float(known.mean()) if len(known) else None

@@ -11,12 +11,13 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from annotation import batching, quality
+from annotation import batching, pacing
 from annotation.api_access import ProjectViewSet
 from annotation.api_fields import Choice, Input, Integer, Text
 from annotation.api_filters import LARGEST_ID, BatchFilters, PromptFilters, TaskFilters
-from annotation.api_quality import AgreementOut, AnnotatorsOut, answer_of
+from annotation.api_quality import ProgressOut
 from annotation.models import MAX_RESPONSES, MIN_RESPONSES, Batch, Project, Prompt, Source, Task
+from annotation.quality import batches_of
 from annotation.refusals import Refusal
 from annotation.retiring import prompts_in_use
 
@@ -56,15 +57,6 @@ class NewBatchOut(serializers.Serializer):
     left_out = serializers.DictField(
         child=serializers.IntegerField(), help_text="Prompts that became no task, by reason."
     )
-
-
-class ProgressOut(serializers.Serializer):
-    places = serializers.IntegerField()
-    submitted = serializers.IntegerField()
-    leased = serializers.IntegerField()
-    open = serializers.IntegerField()
-    skipped = serializers.IntegerField()
-    complete = serializers.BooleanField()
 
 
 class TaskResponseOut(serializers.Serializer):
@@ -130,20 +122,15 @@ class BatchesViewSet(ProjectViewSet):
 
     @extend_schema(responses=ProgressOut)
     def progress(self, request: Request, pk: int) -> Response:
-        """How many of the batch's places are where."""
+        """How many of the batch's places are where, how fast rankings come in, and when the last may be there.
+
+        The forecast draws days to come from the latest fourteen whole days, empty ones among them; it takes three with
+        rankings, and knows nothing of holidays.
+        """
         batch = self.get_object()
-        figures = dataclasses.asdict(batching.batch_progress(batch))
-        return Response(ProgressOut({**figures, "complete": batching.is_complete(batch)}).data)
-
-    @extend_schema(responses=AgreementOut)
-    def agreement(self, request: Request, pk: int) -> Response:
-        """How far the annotators of the batch agree: as a share, corrected for chance, and as rank correlations."""
-        return Response(AgreementOut(quality.batch_agreement(self.get_object())).data)
-
-    @extend_schema(responses=AnnotatorsOut)
-    def annotators(self, request: Request, pk: int) -> Response:
-        """What each annotator of the batch did: agreement, gold, time, leanings, and patterns worth a look."""
-        return Response(AnnotatorsOut(answer_of(self.get_object())).data)
+        pace = dataclasses.asdict(pacing.pace_of(batches_of(batch)))
+        places = dataclasses.asdict(batching.batch_progress(batch))
+        return Response(ProgressOut({**pace, **places, "complete": batching.is_complete(batch)}).data)
 
     def _changed(self, batch: Batch) -> Response:
         return Response(self.get_serializer(self.get_queryset().get(pk=batch.pk)).data)

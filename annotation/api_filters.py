@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
@@ -13,8 +13,13 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 
-from annotation.models import Assignment, Batch, Prompt, Ranking, Response, Task
+from annotation.habits import Pattern
+from annotation.models import Assignment, Batch, Demonstration, Flag, Prompt, Ranking, Response, Task
+from annotation.remarks import tasks_with_flag, with_flag
+from annotation.returning import returned_rankings
+from annotation.review_queue import Reason
 from annotation.submitting import current_rankings
+from annotation.task_figures import ANY_FLAG, TaskChoice, TaskOrder
 
 LARGEST_ID = 2**63 - 1
 
@@ -117,10 +122,18 @@ class BatchFilters(filters.FilterSet):
 class TaskFilters(filters.FilterSet):
     batch = IdFilter(field_name="batch_id")
     prompt = IdFilter(field_name="prompt_id")
+    flag = filters.ChoiceFilter(
+        choices=Flag.Kind.choices,
+        method="flagged",
+        help_text="Tasks of which a ranking's latest revision flags a response so.",
+    )
 
     class Meta:
         model = Task
         fields = ["batch", "prompt"]
+
+    def flagged(self, tasks: QuerySet[Task], name: str, value: str) -> QuerySet[Task]:
+        return tasks_with_flag(tasks, value)
 
 
 class AssignmentFilters(filters.FilterSet):
@@ -139,10 +152,109 @@ class RankingFilters(filters.FilterSet):
     task = IdFilter(field_name="task_id")
     annotator = filters.CharFilter(field_name="annotator__username")
     current = FlagFilter(method="only_current", help_text="true: only the latest revision of each.")
+    flag = filters.ChoiceFilter(
+        choices=Flag.Kind.choices, method="flagged", help_text="Rankings that flag a response so."
+    )
+    demonstrated = FlagFilter(
+        method="with_demonstration", help_text="Whether they hold a better response that the annotator wrote."
+    )
+    returned = FlagFilter(
+        method="only_returned", help_text="true: only those that wait for their annotator to amend them."
+    )
 
     class Meta:
         model = Ranking
         fields = ["batch", "task"]
 
+    def flagged(self, rankings: QuerySet[Ranking], name: str, value: str) -> QuerySet[Ranking]:
+        return with_flag(rankings, value)
+
+    def with_demonstration(self, rankings: QuerySet[Ranking], name: str, value: bool) -> QuerySet[Ranking]:
+        written = Exists(Demonstration.objects.filter(ranking=OuterRef("pk")))
+        return rankings.filter(written if value else ~written)
+
     def only_current(self, rankings: QuerySet[Ranking], name: str, value: bool) -> QuerySet[Ranking]:
         return current_rankings(rankings) if value else rankings
+
+    def only_returned(self, rankings: QuerySet[Ranking], name: str, value: bool) -> QuerySet[Ranking]:
+        return returned_rankings(rankings) if value else rankings
+
+
+class ReviewQueueFilters(filters.FilterSet):
+    batch = IdFilter(field_name="batch_id")
+    # Reasons are found, not stored: the view leaves out the tasks without this one.
+    reason = filters.ChoiceFilter(
+        choices=[(reason.value, reason.value) for reason in Reason], method="any_task"
+    )
+
+    class Meta:
+        model = Task
+        fields = ["batch"]
+
+    def any_task(self, tasks: QuerySet[Task], name: str, value: str) -> QuerySet[Task]:
+        return tasks
+
+
+class PairFilters(filters.FilterSet):
+    """Of what is computed: the view filters it itself."""
+
+    annotator = filters.CharFilter(method="as_it_is", help_text="Pairs that this annotator is one of.")
+
+    class Meta:
+        model = Batch
+        fields: list[str] = []
+
+    def as_it_is(self, batches: QuerySet[Batch], name: str, value: object) -> QuerySet[Batch]:
+        return batches
+
+
+class QualityTaskFilters(filters.FilterSet):
+    """What `TaskChoice` takes. Some of it is computed, so the view chooses itself."""
+
+    order = filters.ChoiceFilter(
+        choices=[(each.value, each.value) for each in TaskOrder],
+        method="as_it_is",
+        help_text="By default those on which annotators disagree most come first.",
+    )
+    annotator = filters.CharFilter(method="as_it_is", help_text="Tasks that this annotator ranked.")
+    other = filters.CharFilter(method="as_it_is", help_text="And this one.")
+    pattern = filters.ChoiceFilter(
+        choices=[(each.value, each.value) for each in Pattern],
+        method="as_it_is",
+        help_text="Tasks that a suspicious pattern rests on; with `annotator`, of that one's.",
+    )
+    flag = filters.ChoiceFilter(
+        choices=[(ANY_FLAG, "any flag"), *Flag.Kind.choices],
+        method="as_it_is",
+        help_text="Tasks with a response that was flagged so, or at all.",
+    )
+    aspect = filters.CharFilter(method="as_it_is", help_text="Tasks of which this aspect was rated.")
+    source = filters.NumberFilter(
+        min_value=1,
+        max_value=LARGEST_ID,
+        method="as_it_is",
+        help_text="Tasks with a response of this source.",
+    )
+    skipped = FlagFilter(method="as_it_is", help_text="true: tasks that somebody skipped.")
+    gold = FlagFilter(method="as_it_is", help_text="true: tasks with a known answer.")
+    twice = FlagFilter(
+        method="as_it_is",
+        help_text="true: tasks that two annotators compared, so that agreement rests on them.",
+    )
+
+    class Meta:
+        model = Batch
+        fields: list[str] = []
+
+    def as_it_is(self, batches: QuerySet[Batch], name: str, value: object) -> QuerySet[Batch]:
+        return batches
+
+    def told(self) -> tuple[TaskChoice, TaskOrder, str]:
+        """What is asked for, as far as it is understood: the choice, the order, and the pattern, which is apart since
+        only the batch's figures say what it rests on."""
+        given = {name: value for name, value in self.form.cleaned_data.items() if value not in (None, "")}
+        order = TaskOrder(given.pop("order", TaskOrder.DISAGREEMENT))
+        pattern = given.pop("pattern", "")
+        if "source" in given:
+            given["source"] = int(given["source"])
+        return TaskChoice(**given), order, pattern

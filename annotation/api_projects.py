@@ -9,13 +9,17 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from annotation import projects
+from annotation import projects, rubrics
 from annotation.api_access import ProjectViewSet
 from annotation.api_fields import Choice, Flag, Input, Integer, Number, Text
 from annotation.models import Aspect, Membership, Project, User
 from annotation.refusals import Refusal
 
 ROLE = Membership.Role.choices
+RUBRIC = [(name, rubric.label) for name, rubric in rubrics.RUBRICS.items()]
+RUBRIC_HELP = "Aspects to begin with: " + "; ".join(
+    f"`{name}` ({rubric.names})" for name, rubric in rubrics.RUBRICS.items()
+)
 USERNAME_PATTERN = r"^[\w.@+-]+$"
 
 
@@ -39,7 +43,9 @@ class ProjectOut(serializers.ModelSerializer):
             "held_out_share",
             "allow_ties",
             "allow_partial",
+            "ask_strength",
             "lease_minutes",
+            "review_share",
             "aspects",
             "role",
             "created_at",
@@ -60,7 +66,20 @@ class ProjectIn(Input):
     )
     allow_ties = Flag(required=False)
     allow_partial = Flag(required=False)
+    ask_strength = Flag(
+        required=False, help_text="Whether annotators are asked how much better each tier is than the next."
+    )
     lease_minutes = Integer(required=False, min_value=1, max_value=1440)
+    review_share = Number(
+        required=False,
+        min_value=0,
+        max_value=1,
+        help_text="Share of complete tasks that reviewers look at whatever was answered.",
+    )
+
+
+class NewProjectIn(ProjectIn):
+    rubric = Choice(choices=RUBRIC, required=False, help_text=RUBRIC_HELP)
 
 
 class ProjectChange(ProjectIn):
@@ -107,7 +126,11 @@ class AspectIn(Input):
 
 
 class AspectsIn(Input):
-    aspects = serializers.ListField(child=AspectIn(), max_length=50)
+    aspects = serializers.ListField(child=AspectIn(), max_length=rubrics.MOST_ASPECTS)
+
+
+class RubricIn(Input):
+    rubric = Choice(choices=RUBRIC, help_text=RUBRIC_HELP)
 
 
 class ProjectsViewSet(ProjectViewSet):
@@ -127,10 +150,10 @@ class ProjectsViewSet(ProjectViewSet):
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
-    @extend_schema(request=ProjectIn, responses={201: ProjectOut})
+    @extend_schema(request=NewProjectIn, responses={201: ProjectOut})
     def create(self, request: Request) -> Response:
         """Make a project; the caller becomes its manager."""
-        given = ProjectIn(data=request.data)
+        given = NewProjectIn(data=request.data)
         given.is_valid(raise_exception=True)
         project = projects.create_project(created_by=self.caller, **given.validated_data)
         return Response(self.get_serializer(project).data, status.HTTP_201_CREATED)
@@ -153,6 +176,17 @@ class ProjectsViewSet(ProjectViewSet):
         given = AspectsIn(data=request.data)
         given.is_valid(raise_exception=True)
         projects.set_aspects(project=self.project, aspects=given.validated_data["aspects"])
+        return self._anew()
+
+    @extend_schema(request=RubricIn, responses=ProjectOut)
+    def add_rubric(self, request: Request, project: str) -> Response:
+        """Add those of a rubric's aspects that the project does not have. Those that it has stay as they are."""
+        given = RubricIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        rubrics.add_rubric(project=self.project, **given.validated_data)
+        return self._anew()
+
+    def _anew(self) -> Response:
         return Response(self.get_serializer(self.resources().get(pk=self.project.pk)).data)
 
 

@@ -8,19 +8,27 @@ from django.db.models import QuerySet
 from django.http import Http404
 from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import serializers, status
+from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from annotation import assigning, submitting
+from annotation import answering, assigning, submitting
 from annotation.api_access import Access, ProjectViewSet
-from annotation.api_fields import Input, Integer, Number, Text, Uuid
+from annotation.api_fields import Choice, Input, Integer, Number, Text, Uuid
 from annotation.api_filters import AssignmentFilters, RankingFilters
 from annotation.api_projects import AspectOut
 from annotation.api_prompts import MessageOut, PassageOut
-from annotation.models import MAX_RESPONSES, Assignment, Ranking
+from annotation.models import MAX_RESPONSES, Assignment, Demonstration, Flag, Ranking
+from annotation.returning import with_returned_note
 from annotation.showing import blind_view
 
 TIERS_HELP = "Response numbers, best tier first; numbers in one tier are tied."
+STRENGTHS_HELP = (
+    "Of each tier but the last, how much better it is than the next: "
+    + ", ".join(f"{step} {name}" for step, name in answering.STRENGTHS.items())
+    + "; null where it was not said."
+)
+DEMONSTRATION_HELP = "Of the task's response that was edited; null: it was written anew."
 
 
 class NumberedResponse(serializers.Serializer):
@@ -39,6 +47,7 @@ class Rules(serializers.Serializer):
     partial = serializers.BooleanField(  # type: ignore[assignment]
         help_text="Whether responses may be left unranked."
     )
+    strength = serializers.BooleanField(help_text="Whether `strengths` are asked for.")
 
 
 class BlindView(serializers.Serializer):
@@ -101,6 +110,28 @@ class Ratings(serializers.DictField):
         return ratings
 
 
+class FlagIn(Input):
+    number = Integer(min_value=0, max_value=MAX_RESPONSES - 1)
+    kind = Choice(choices=Flag.Kind.choices)
+    note = Text(
+        required=False,
+        allow_blank=True,
+        max_length=answering.LONGEST_NOTE,
+        help_text="What is wrong; the kind `other` needs it.",
+    )
+
+
+class DemonstrationIn(Input):
+    number = Integer(
+        required=False,
+        allow_null=True,
+        min_value=0,
+        max_value=MAX_RESPONSES - 1,
+        help_text=DEMONSTRATION_HELP,
+    )
+    text = Text(max_length=answering.LONGEST_DEMONSTRATION)
+
+
 class AmendIn(Input):
     key = Uuid(help_text="Your own name for this submission: sent twice, it counts once.")
     tiers = serializers.ListField(
@@ -111,9 +142,30 @@ class AmendIn(Input):
         max_length=MAX_RESPONSES,
         help_text=TIERS_HELP,
     )
+    strengths = serializers.ListField(
+        child=Integer(
+            min_value=min(answering.STRENGTHS), max_value=max(answering.STRENGTHS), allow_null=True
+        ),
+        required=False,
+        allow_null=True,
+        max_length=MAX_RESPONSES - 1,
+        help_text=STRENGTHS_HELP,
+    )
     ratings = Ratings(required=False)
-    rationale = Text(required=False, allow_blank=True, max_length=submitting.LONGEST_RATIONALE)
-    seconds = Number(required=False, allow_null=True, min_value=0, max_value=submitting.MOST_SECONDS)
+    flags = serializers.ListField(
+        child=FlagIn(),
+        required=False,
+        max_length=MAX_RESPONSES * len(Flag.Kind),
+        help_text="What is wrong with responses, apart from their rank.",
+    )
+    demonstrations = serializers.ListField(
+        child=DemonstrationIn(),
+        required=False,
+        max_length=MAX_RESPONSES + 1,
+        help_text="Better responses: one edited text a response, and one written anew. They are learned from by `sft`.",
+    )
+    rationale = Text(required=False, allow_blank=True, max_length=answering.LONGEST_RATIONALE)
+    seconds = Number(required=False, allow_null=True, min_value=0, max_value=answering.MOST_SECONDS)
 
 
 class SubmitIn(LeaseIn, AmendIn):
@@ -126,13 +178,40 @@ class AspectRatingOut(serializers.Serializer):
     rating = serializers.IntegerField()
 
 
+class FlagOut(serializers.ModelSerializer):
+    number = serializers.IntegerField(source="position")
+
+    class Meta:
+        model = Flag
+        fields = ["number", "kind", "note"]
+
+
+class DemonstrationOut(serializers.ModelSerializer):
+    number = serializers.IntegerField(source="position", allow_null=True, help_text=DEMONSTRATION_HELP)
+
+    class Meta:
+        model = Demonstration
+        fields = ["number", "text"]
+
+
 class RankingOut(serializers.ModelSerializer):
     annotator = serializers.CharField(source="annotator.username")
     tiers = serializers.ListField(
         child=serializers.ListField(child=serializers.IntegerField()), help_text=TIERS_HELP
     )
+    strengths = serializers.ListField(
+        child=serializers.IntegerField(allow_null=True), allow_null=True, help_text=STRENGTHS_HELP
+    )
     shown_order = serializers.ListField(child=serializers.IntegerField())
     ratings = AspectRatingOut(many=True, source="aspect_ratings")
+    flags = FlagOut(many=True)
+    demonstrations = DemonstrationOut(many=True)
+    returned_note = serializers.CharField(
+        read_only=True,
+        allow_null=True,
+        default=None,
+        help_text="What a reviewer said who returned it; null unless it waits to be amended.",
+    )
 
     class Meta:
         model = Ranking
@@ -144,11 +223,15 @@ class RankingOut(serializers.ModelSerializer):
             "revision",
             "key",
             "tiers",
+            "strengths",
             "shown_order",
             "ratings",
+            "flags",
+            "demonstrations",
             "rationale",
             "seconds",
             "submitted_at",
+            "returned_note",
         ]
 
 
@@ -241,7 +324,7 @@ class RankingsViewSet(ProjectViewSet):
 
     queryset = (
         Ranking.objects.select_related("annotator", "task__batch__project")
-        .prefetch_related("aspect_ratings__aspect")
+        .prefetch_related("aspect_ratings__aspect", "flags", "demonstrations")
         .order_by("-pk")
     )
     serializer_class = RankingOut
@@ -252,7 +335,7 @@ class RankingsViewSet(ProjectViewSet):
     def get_queryset(self) -> QuerySet[Ranking]:
         rows = super().get_queryset()
         sees_all = self.is_for_schema or self.role >= Access.REVIEWER
-        return rows if sees_all else rows.filter(annotator=self.request.user)
+        return with_returned_note(rows if sees_all else rows.filter(annotator=self.request.user))
 
     def list(self, request: Request, project: str) -> Response:
         """Rankings, newest first, one row a revision."""
@@ -261,9 +344,4 @@ class RankingsViewSet(ProjectViewSet):
 
     def retrieve(self, request: Request, pk: int) -> Response:
         """One ranking."""
-        return Response(self.get_serializer(self._mine(self.get_object())).data)
-
-    def _mine(self, ranking: Ranking) -> Ranking:
-        if self.role < Access.REVIEWER and ranking.annotator_id != self.request.user.pk:
-            raise Http404
-        return ranking
+        return Response(self.get_serializer(get_object_or_404(self.get_queryset(), pk=pk)).data)

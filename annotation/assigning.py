@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from uuid import UUID
@@ -25,6 +25,10 @@ from annotation.refusals import Refusal, require_storable
 SKIPS_THAT_CLOSE = 3
 """A task that so many annotators passed by gives no sound answer (broken text, a language that nobody reads), and
 would keep its batch from ever being complete; fewer may just be one annotator's taste."""
+
+MOST_AHEAD = 1
+"""Places that an annotator may hold ahead of the one in work, so that the next task is there when they want it. More
+would only be kept from others."""
 
 # Not theirs yet: two probes of the unique indexes assignment_annotator_once and skip_once, both on (task, annotator).
 # OFFSET 0 keeps them probes: as joins they would read all that the annotator ever had. Nobody ranks what they wrote
@@ -105,9 +109,13 @@ OFF_WHILE_SEARCHING = (*WAYS_AROUND_INDEXES, "jit")
 
 
 @transaction.atomic
-def next_assignment(*, annotator: User, project: Project) -> Assignment | None:
+def next_assignment(*, annotator: User, project: Project, besides: Collection[int] = ()) -> Assignment | None:
     """Lease the annotator's next place: the one they hold, if their lease has time left, else the next open one of
     the open batches, by priority, then age. Never of a task that they ranked or skipped, or that shows what they wrote.
+
+    Args:
+        besides: assignments that they have already, so that the place ahead of these is meant. They stay as they are;
+            whoever holds ``MOST_AHEAD`` beside the one in work gets no other.
 
     Returns:
         The place, leased; None if there is nothing for them now.
@@ -117,9 +125,8 @@ def next_assignment(*, annotator: User, project: Project) -> Assignment | None:
     """
     # Two tabs of one annotator take turns, so that the second finds the first one's lease.
     take_turns(user=annotator, project=project, role=Role.ANNOTATOR)
-    own = Assignment.objects.filter(
-        annotator=annotator, batch__project=project, state=Assignment.State.LEASED
-    ).order_by("pk")
+    # The one that was taken first is the one in work; another may be held ahead of it.
+    own = _held(annotator, project).exclude(pk__in=besides).order_by("leased_at", "pk")
     leased = list(_as_shown(own)) if own.exists() else []
     now = timezone.now()
     for held in leased:
@@ -128,7 +135,7 @@ def next_assignment(*, annotator: User, project: Project) -> Assignment | None:
             return held
     if leased:
         release(own)
-    if project.archived_at is not None:
+    if project.archived_at is not None or _has_enough_ahead(annotator, project, besides):
         return None
     place = _lock_next(annotator, project)
     if place is None and release(_expired().filter(batch__project=project)):
@@ -167,7 +174,7 @@ def return_lease(*, assignment: Assignment, annotator: User, lease: UUID | str) 
 @transaction.atomic
 def skip(*, assignment: Assignment, annotator: User, lease: UUID | str, reason: str = "") -> None:
     """Pass the task by: it is not offered to this annotator again, and their place is open for others. Once
-    ``SKIPS_THAT_CLOSE`` annotators passed it by, its open places are skipped for good.
+    ``SKIPS_THAT_CLOSE`` annotators passed it by, its open places are skipped for good. Skipping twice is skipping once.
 
     Raises:
         Refusal: they no longer hold the place, its batch is closed, or the reason is too long or no text.
@@ -176,9 +183,12 @@ def skip(*, assignment: Assignment, annotator: User, lease: UUID | str, reason: 
     require_storable(reason, "The reason", field="reason")
     if len(reason) > 300:
         raise Refusal("invalid", f"The reason has {len(reason)} characters; 300 are allowed.", field="reason")
-    require_not_closed(share_batch(assignment.pk))
+    batch = share_batch(assignment.pk)
     # Skips of one task take turns, so that the one that reaches the number sees the others.
     task = Task.objects.select_for_update(no_key=True).get(pk=assignment.task_id)
+    if task.skips.filter(annotator=annotator).exists():
+        return
+    require_not_closed(batch)
     place = lock_place(assignment.pk)
     require_lease(place, annotator=annotator, lease=lease)
     Skip.objects.create(task=task, annotator=annotator, reason=reason)
@@ -211,6 +221,16 @@ def indexes_only(cursor: CursorWrapper) -> Iterator[None]:
     cursor.execute("".join(f"SET LOCAL {setting} = off;" for setting in OFF_WHILE_SEARCHING))
     yield
     cursor.execute("".join(f"SET LOCAL {setting} TO DEFAULT;" for setting in OFF_WHILE_SEARCHING))
+
+
+def _held(annotator: User, project: Project) -> QuerySet[Assignment]:
+    return Assignment.objects.filter(
+        annotator=annotator, batch__project=project, state=Assignment.State.LEASED
+    )
+
+
+def _has_enough_ahead(annotator: User, project: Project, besides: Collection[int]) -> bool:
+    return bool(besides) and _held(annotator, project).filter(pk__in=besides).count() > MOST_AHEAD
 
 
 def _lock_next(annotator: User, project: Project) -> Assignment | None:

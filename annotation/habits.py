@@ -3,35 +3,33 @@ patterns that no careful reader shows."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from math import factorial
 
 import numpy as np
-from django.db.models import BooleanField, ExpressionWrapper, Q
-from django.db.models.functions import Length
 from scipy.stats import poisson
 
-from annotation.agreement import order_of, ratio_interval
-from annotation.models import Batch, Ranking, TaskResponse, User
-from annotation.submitting import current_rankings
+from annotation.answer_columns import AnswerColumns
+from annotation.ratios import ratios
 
-# Lists, headings, tables, code and bold words in Markdown, for PostgreSQL.
-MARKUP = r"(^|\n)\s*([-*+] |[0-9]+[.)] |#{1,6} |[|]|```)|[*][*]"
 FASTEST_READER = 100
 """Characters a second: a thousand English words a minute, while people scan for single words at some 600 (Carver 1992,
 "Reading rate: Theory, research, and practical implications")."""
 FEWEST_CASES = 5
 CHANCE = 0.001
 """How seldom a pattern may come about by chance, for any one annotator of the batch."""
+LONGEST = 9
+FACTORIALS = np.array([factorial(size) for size in range(LONGEST + 1)], np.float64)
 
 
 @dataclass(frozen=True, slots=True)
 class Leaning:
     """How often the response with a property was put above one without it, ties left out: 0.5 is no leaning.
 
-    ``low`` and ``high`` are its 95 % interval (a bootstrap over rankings), None where they are too few or too alike.
+    ``low`` and ``high`` are its 95 % interval, see `annotation.ratios.ratios`; None where rankings are too few or too
+    alike.
     """
 
     win_rate: float | None
@@ -45,13 +43,14 @@ class Habits:
     """One annotator's leanings in a batch, or everybody's, where ``annotator`` is None.
 
     Attributes:
+        annotator: the username.
         tied_share: of the pairs that they ranked, how many they tied.
         first_shown: how often the response that stood further up on the page won.
         longer: how often the longer one won.
         formatted: how often one with lists, tables, headings, code or bold words won against one without.
     """
 
-    annotator: User | None
+    annotator: str | None
     rankings: int
     tied_share: float | None
     first_shown: Leaning
@@ -59,160 +58,139 @@ class Habits:
     formatted: Leaning
 
 
+class Pattern(StrEnum):
+    AS_SHOWN = "as-shown"
+    REVERSED = "reversed"
+    TOO_FAST = "too-fast"
+    ALL_TIED = "all-tied"
+
+
 @dataclass(frozen=True, slots=True)
 class Suspicion:
     """A pattern of an annotator's rankings that is worth a look, and the evidence as a sentence."""
 
-    annotator: User
+    annotator: str
+    kind: Pattern
     pattern: str
     evidence: str
     tasks: list[int]
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What an annotator saw of a response."""
-
-    place: int
-    length: int
-    formatted: bool
-
-
-Seen = dict[int, _Seen]
-Property = Callable[[_Seen, _Seen], int]
-"""1 where the first response has it and the second has not, −1 the other way round, 0 where it tells neither."""
-
-
 class BatchHabits:
-    """The rankings of a batch that count, read once."""
+    """What the rankings of some batches say of those who gave them."""
 
-    def __init__(self, batch: Batch) -> None:
-        texts: dict[int, dict[int, tuple[int, bool]]] = defaultdict(dict)
-        rows = TaskResponse.objects.filter(task__batch=batch).annotate(
-            length=Length("response__text"),
-            formatted=ExpressionWrapper(Q(response__text__regex=MARKUP), output_field=BooleanField()),
-        )
-        for task, number, length, formatted in rows.values_list("task_id", "position", "length", "formatted"):
-            texts[task][number] = (length, formatted)
-        self._rankings: list[tuple[Ranking, Seen]] = [
-            (
-                ranking,
-                {n: _Seen(ranking.shown_order.index(n), *text) for n, text in texts[ranking.task_id].items()},
-            )
-            for ranking in current_rankings(batch).select_related("annotator").order_by("pk")
-        ]
+    def __init__(self, answers: AnswerColumns) -> None:
+        self._answers = answers
 
     def everybody(self) -> Habits:
         """The batch's own leanings, which each annotator's are read against."""
-        return _habits(None, self._rankings)
+        (all_of_them,) = self._habits([None], np.zeros(len(self._answers), np.int64))
+        return all_of_them
 
     def of_annotators(self) -> list[Habits]:
         """Each annotator's, the most rankings first."""
-        each = [_habits(annotator, rankings) for annotator, rankings in self._by_annotator().items()]
-        return sorted(
-            each, key=lambda habits: (-habits.rankings, habits.annotator.pk if habits.annotator else 0)
-        )
+        each = self._habits(self._answers.names, self._answers.annotator)
+        return sorted(each, key=lambda habits: -habits.rankings)
 
     def suspicions(self) -> list[Suspicion]:
         """Patterns that are worth a look: one order whatever the responses say, no time to have read them, and all
         tied again and again."""
-        by_annotator = self._by_annotator()
-        found = []
-        for annotator, rankings in by_annotator.items():
-            found += [
-                *_one_order(annotator, rankings, CHANCE / len(by_annotator)),
-                *_too_fast(annotator, rankings),
-                *_all_tied(annotator, rankings),
-            ]
-        return found
+        return [*self._one_order(), *self._too_fast(), *self._all_tied()]
 
-    def _by_annotator(self) -> dict[User, list[tuple[Ranking, Seen]]]:
-        by_annotator: dict[User, list[tuple[Ranking, Seen]]] = defaultdict(list)
-        for ranking, seen in self._rankings:
-            by_annotator[ranking.annotator].append((ranking, seen))
-        return by_annotator
-
-
-def _habits(annotator: User | None, rankings: Sequence[tuple[Ranking, Seen]]) -> Habits:
-    opinions = [opinion for ranking, _ in rankings for opinion in order_of(ranking.tiers).values()]
-    return Habits(
-        annotator=annotator,
-        rankings=len(rankings),
-        tied_share=opinions.count(0) / len(opinions) if opinions else None,
-        first_shown=_leaning(rankings, lambda one, other: _sign(other.place - one.place)),
-        longer=_leaning(rankings, lambda one, other: _sign(one.length - other.length)),
-        formatted=_leaning(rankings, lambda one, other: one.formatted - other.formatted),
-    )
-
-
-def _leaning(rankings: Sequence[tuple[Ranking, Seen]], has: Property) -> Leaning:
-    counts = []
-    for ranking, seen in rankings:
-        won = told = 0
-        for (one, other), opinion in order_of(ranking.tiers).items():
-            side = has(seen[one], seen[other])
-            if opinion and side:
-                told += 1
-                won += side == -opinion  # −1 says that the first was put above the second
-        if told:
-            counts.append((won, told))
-    if not counts:
-        return Leaning(None, None, None, 0)
-    wins, pairs = np.array(counts, dtype=np.float64).T
-    low, high = ratio_interval(wins, pairs)
-    return Leaning(float(wins.sum() / pairs.sum()), low, high, int(pairs.sum()))
-
-
-def _one_order(
-    annotator: User, rankings: Sequence[tuple[Ranking, Seen]], chance: float
-) -> Iterator[Suspicion]:
-    for pattern, step in (("as they were shown", 1), ("the other way round", -1)):
-        alike = [
-            ranking
-            for ranking, _ in rankings
-            if ranking.tiers == [[number] for number in ranking.shown_order[::step]]
-        ]
-        expected = sum(1 / factorial(len(ranking.shown_order)) for ranking, _ in rankings)
-        if len(alike) >= FEWEST_CASES and poisson.sf(len(alike) - 1, expected) < chance:
-            yield Suspicion(
-                annotator,
-                f"ranks responses {pattern}",
-                f"{len(alike)} of {len(rankings)} rankings are the order of the page, {pattern}; chance gives "
-                f"{expected:.1f}.",
-                [ranking.task_id for ranking in alike],
+    def _habits(self, names: list[str] | list[None], group: np.ndarray) -> list[Habits]:
+        opinions, count = self._answers.opinions, len(names)
+        first, second = opinions.pairs
+        place, task = self._answers.place, self._answers.task
+        length, formatted = self._answers.length, self._answers.formatted
+        sides = (
+            # 1 where the first response has it and the second has not, −1 the other way round.
+            np.sign(place[:, second] - place[:, first]),
+            np.sign(length[:, first] - length[:, second])[task],
+            (formatted[:, first] - formatted[:, second])[task],
+        )
+        leanings = [self._leanings(side, group, count) for side in sides]
+        ordered = np.bincount(group, opinions.ordered.sum(axis=1), count)
+        tied = np.bincount(group, (opinions.ordered & (opinions.opinion == 0)).sum(axis=1), count)
+        rankings = np.bincount(group, minlength=count)
+        return [
+            Habits(
+                name,
+                int(rankings[n]),
+                float(tied[n] / ordered[n]) if ordered[n] else None,
+                *(of_property[n] for of_property in leanings),
             )
+            for n, name in enumerate(names)
+        ]
 
+    def _leanings(self, side: np.ndarray, group: np.ndarray, groups: int) -> list[Leaning]:
+        opinion = self._answers.opinions.opinion
+        told = (opinion != 0) & (side != 0)
+        won = told & (side == -opinion)  # −1 says that the first was put above the second
+        return [
+            Leaning(each.value, each.low, each.high, each.of)
+            for each in ratios(won.sum(axis=1), told.sum(axis=1), group, groups)
+        ]
 
-def _too_fast(annotator: User, rankings: Sequence[tuple[Ranking, Seen]]) -> Iterator[Suspicion]:
-    timed = [(ranking, seen) for ranking, seen in rankings if ranking.seconds is not None]
-    fast = [
-        ranking
-        for ranking, seen in timed
-        if sum(one.length for one in seen.values()) > FASTEST_READER * (ranking.seconds or 0)
-    ]
-    if _often(fast, len(timed) / 10):
-        yield Suspicion(
-            annotator,
-            "is too fast to have read",
-            f"{len(fast)} of {len(timed)} rankings took less time than reading them at a thousand words a minute.",
-            [ranking.task_id for ranking in fast],
-        )
+    def _one_order(self) -> Iterator[Suspicion]:
+        answers = self._answers
+        size = (answers.place >= 0).sum(axis=1)
+        expected = np.bincount(answers.annotator, 1 / FACTORIALS[size], len(answers.names))
+        backward = np.where(answers.place >= 0, size[:, None] - 1 - answers.place, answers.place)
+        for kind, place, words in (
+            (Pattern.AS_SHOWN, answers.place, "as they were shown"),
+            (Pattern.REVERSED, backward, "the other way round"),
+        ):
+            alike = (answers.opinions.tier == place).all(axis=1)
+            for n, cases, of_all in self._each(alike, np.ones(len(answers), bool)):
+                chance = CHANCE / len(answers.names)
+                if cases >= FEWEST_CASES and poisson.sf(cases - 1, expected[n]) < chance:
+                    yield self._suspicion(
+                        n,
+                        kind,
+                        f"ranks responses {words}",
+                        f"{cases} of {of_all} rankings are the order of the page, {words}; chance gives "
+                        f"{expected[n]:.1f}.",
+                        alike,
+                    )
 
+    def _too_fast(self) -> Iterator[Suspicion]:
+        answers = self._answers
+        read = answers.length.sum(axis=1)[answers.task]
+        timed = ~np.isnan(answers.seconds)
+        fast = timed & (read > FASTEST_READER * np.nan_to_num(answers.seconds))
+        for n, cases, of_all in self._each(fast, timed):
+            if cases >= FEWEST_CASES and cases > of_all / 10:
+                yield self._suspicion(
+                    n,
+                    Pattern.TOO_FAST,
+                    "is too fast to have read",
+                    f"{cases} of {of_all} rankings took less time than reading them at a thousand words a minute.",
+                    fast,
+                )
 
-def _all_tied(annotator: User, rankings: Sequence[tuple[Ranking, Seen]]) -> Iterator[Suspicion]:
-    tied = [ranking for ranking, _ in rankings if len(ranking.tiers) == 1 and len(ranking.tiers[0]) > 1]
-    if _often(tied, len(rankings) / 2):
-        yield Suspicion(
-            annotator,
-            "ties everything",
-            f"{len(tied)} of {len(rankings)} rankings say that all responses are equally good.",
-            [ranking.task_id for ranking in tied],
-        )
+    def _all_tied(self) -> Iterator[Suspicion]:
+        tier = self._answers.opinions.tier
+        tied = (tier.max(axis=1, initial=-1) == 0) & ((tier == 0).sum(axis=1) > 1)
+        for n, cases, of_all in self._each(tied, np.ones(len(tied), bool)):
+            if cases >= FEWEST_CASES and cases > of_all / 2:
+                yield self._suspicion(
+                    n,
+                    Pattern.ALL_TIED,
+                    "ties everything",
+                    f"{cases} of {of_all} rankings say that all responses are equally good.",
+                    tied,
+                )
 
+    def _each(self, cases: np.ndarray, among: np.ndarray) -> Iterator[tuple[int, int, int]]:
+        """Each annotator's index, number of cases, and number of rankings that could be one."""
+        count = len(self._answers.names)
+        found = np.bincount(self._answers.annotator[cases], minlength=count)
+        all_of_them = np.bincount(self._answers.annotator[among], minlength=count)
+        yield from zip(range(count), found.tolist(), all_of_them.tolist(), strict=True)
 
-def _often(cases: Sequence[Ranking], share: float) -> bool:
-    return len(cases) >= FEWEST_CASES and len(cases) > share
-
-
-def _sign(number: int) -> int:
-    return (number > 0) - (number < 0)
+    def _suspicion(
+        self, annotator: int, kind: Pattern, pattern: str, evidence: str, cases: np.ndarray
+    ) -> Suspicion:
+        answers = self._answers
+        tasks = answers.tasks[answers.task[cases & (answers.annotator == annotator)]]
+        return Suspicion(answers.names[annotator], kind, pattern, evidence, tasks.tolist())

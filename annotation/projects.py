@@ -21,6 +21,7 @@ from django.utils.text import slugify
 from annotation import leasing
 from annotation.models import Aspect, Assignment, Membership, Project, User
 from annotation.refusals import Refusal, refusing_taken
+from annotation.rubrics import add_rubric
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,9 @@ CHANGEABLE = (
     "held_out_share",
     "allow_ties",
     "allow_partial",
+    "ask_strength",
     "lease_minutes",
+    "review_share",
 )
 
 
@@ -67,13 +70,15 @@ def create_project(
     description: str = "",
     guidelines: str = "",
     held_out_share: float = 0.2,
+    rubric: str = "",
     created_by: User,
     **settings: Any,
 ) -> Project:
     """Make a project; ``created_by`` becomes its manager.
 
     Args:
-        settings: ``allow_ties``, ``allow_partial``, ``lease_minutes``.
+        rubric: one of ``rubrics.RUBRICS``, whose aspects the project begins with; none unless given.
+        settings: ``allow_ties``, ``allow_partial``, ``ask_strength``, ``lease_minutes``, ``review_share``.
 
     Raises:
         Refusal: the name is taken, or a field is wrong.
@@ -87,6 +92,8 @@ def create_project(
     with _refusing_taken_name(project):
         project.save()
     Membership.objects.create(project=project, user=created_by, role=Role.MANAGER)
+    if rubric:
+        add_rubric(project=project, rubric=rubric)
     return project
 
 

@@ -1,71 +1,108 @@
-"""How far annotators agree: with each other, and with answers that are known."""
+"""What each annotator of some batches did: how much, how fast, and how far others and known answers agree."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
-from statistics import median
 
-from annotation.agreement import Agreement, Order, Tiers, measure_agreement, order_of
-from annotation.models import Batch, Ranking, User
+import numpy as np
+from django.db.models import Q, QuerySet
+
+from annotation.answer_columns import AnswerColumns, columns_of
+from annotation.models import Batch, Ranking, Task
+from annotation.opinions import Opinions, tier_table
+from annotation.ratios import Ratio, ratios
 from annotation.submitting import current_rankings
 
 
 @dataclass(frozen=True, slots=True)
 class AnnotatorFigures:
-    """One annotator's work in a batch: rankings, median seconds, agreement with the others on the same tasks, and the
-    share of gold pairs that they ordered as is known. None where there is nothing to tell it by."""
+    """One annotator's work. None where there is nothing to tell a figure by.
 
-    annotator: User
+    Attributes:
+        annotator: the username.
+        median_seconds: spent on a ranking.
+        seconds_per_1000: the median of seconds for each thousand characters of the responses, which makes annotators
+            of short and of long tasks comparable.
+        agreement: the share of pairs of responses on which they and another annotator of the task say the same.
+        gold_accuracy: the share of pairs that they order as is known, of these batches' gold tasks and of the project's
+            gold batches.
+    """
+
+    annotator: str
     rankings: int
     median_seconds: float | None
-    agreement: float | None
-    gold_accuracy: float | None
+    seconds_per_1000: float | None
+    agreement: Ratio
+    gold_accuracy: Ratio
 
 
-def batch_agreement(batch: Batch) -> Agreement:
-    """The agreement of a batch's current rankings."""
-    by_task: dict[int, list[Tiers]] = defaultdict(list)
-    for task, tiers in current_rankings(batch).order_by("pk").values_list("task_id", "tiers"):
-        by_task[task].append(tiers)
-    return measure_agreement(by_task)
+def batches_of(batch: Batch) -> QuerySet[Batch]:
+    """The one batch, where figures of several could be asked for."""
+    return Batch.objects.filter(pk=batch.pk)
 
 
-def annotator_figures(batch: Batch) -> list[AnnotatorFigures]:
-    """Each annotator's figures in the batch, the most rankings first."""
-    by_task: dict[int, list[Ranking]] = defaultdict(list)
-    by_annotator: dict[User, list[Ranking]] = defaultdict(list)
-    for ranking in current_rankings(batch).select_related("annotator", "task").order_by("pk"):
-        by_task[ranking.task_id].append(ranking)
-        by_annotator[ranking.annotator].append(ranking)
-    figures = []
-    for annotator, rankings in by_annotator.items():
-        alike: Counter[bool] = Counter()
-        golden: Counter[bool] = Counter()
-        for ranking in rankings:
-            own = order_of(ranking.tiers)
-            for other in by_task[ranking.task_id]:
-                if other.annotator_id != annotator.pk:
-                    alike.update(_compared(own, order_of(other.tiers)))
-            if ranking.task.gold_tiers is not None:
-                golden.update(_compared(own, order_of(ranking.task.gold_tiers)))
-        seconds = [ranking.seconds for ranking in rankings if ranking.seconds is not None]
-        figures.append(
-            AnnotatorFigures(
-                annotator=annotator,
-                rankings=len(rankings),
-                median_seconds=median(seconds) if seconds else None,
-                agreement=_share(alike),
-                gold_accuracy=_share(golden),
-            )
-        )
-    return sorted(figures, key=lambda one: (-one.rankings, one.annotator.pk))
+def annotator_figures(answers: AnswerColumns) -> list[AnnotatorFigures]:
+    """Each annotator's figures, the most rankings first."""
+    count = len(answers.names)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        paces = answers.seconds / (answers.length.sum(axis=1)[answers.task] / 1000)
+    paces[~np.isfinite(paces)] = np.nan
+    seconds, paced = (_medians(each, answers.annotator, count) for each in (answers.seconds, paces))
+    agreement, gold = _agreement_with_others(answers), gold_accuracies(answers)
+    rankings = np.bincount(answers.annotator, minlength=count)
+    figures = [
+        AnnotatorFigures(name, int(rankings[n]), seconds[n], paced[n], agreement[n], gold[n])
+        for n, name in enumerate(answers.names)
+    ]
+    return sorted(figures, key=lambda one: -one.rankings)
 
 
-def _compared(own: Order, other: Order) -> Iterator[bool]:
-    return (own[pair] == other[pair] for pair in own.keys() & other.keys())
+def gold_accuracies(answers: AnswerColumns) -> list[Ratio]:
+    """Each annotator's share of gold pairs ordered as is known, in the order of ``answers.names``."""
+    golden = Task.objects.filter(gold_tiers__isnull=False)
+    projects = answers.batches.values("project")
+    there = golden.filter(
+        Q(batch__in=answers.batches) | Q(batch__kind=Batch.Kind.GOLD, batch__project__in=projects)
+    )
+    known = dict(there.values_list("pk", "gold_tiers"))
+    rankings = Ranking.objects.filter(task__in=known, annotator__in=answers.annotators.tolist())
+    told = columns_of(current_rankings(rankings), answers.batches)
+    if not len(told):
+        return [Ratio()] * len(answers.names)
+    right = Opinions(
+        np.arange(len(told.tasks)),
+        tier_table([known[pk] or [] for pk in told.tasks.tolist()], told.width),
+        len(told.tasks),
+    )
+    both = told.opinions.ordered & right.ordered[told.task]
+    alike = both & (told.opinions.opinion == right.opinion[told.task])
+    who = np.searchsorted(answers.annotators, told.annotators)[told.annotator]
+    return ratios(alike.sum(axis=1), both.sum(axis=1), who, len(answers.names))
 
 
-def _share(counts: Counter[bool]) -> float | None:
-    return counts[True] / counts.total() if counts else None
+def _agreement_with_others(answers: AnswerColumns) -> list[Ratio]:
+    """Each annotator's, by the counts of what all of a task's rankings say of each pair, their own taken off."""
+    opinions = answers.opinions
+    counts = opinions.counts[answers.task]
+    others = counts.sum(axis=2) - 1
+    same = (
+        np.take_along_axis(counts, (opinions.opinion + 1)[:, :, None].astype(np.int64), axis=2)[:, :, 0] - 1
+    )
+    return ratios(
+        (same * opinions.ordered).sum(axis=1),
+        (others * opinions.ordered).sum(axis=1),
+        answers.annotator,
+        len(answers.names),
+    )
+
+
+def _medians(figures: np.ndarray, group: np.ndarray, groups: int) -> list[float | None]:
+    """The median of each group's known figures."""
+    known = ~np.isnan(figures)
+    order = np.lexsort((figures[known], group[known]))
+    figures, sizes = figures[known][order], np.bincount(group[known], minlength=groups)
+    starts = np.cumsum(sizes) - sizes
+    return [
+        float(np.median(figures[start : start + size])) if size else None
+        for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)
+    ]

@@ -15,7 +15,8 @@ def blind_view(assignment: Assignment) -> dict[str, Any]:
         ``project`` (``slug``, ``name``), ``guidelines`` (Markdown), ``prompt`` (messages), ``context``
         (passages), ``responses`` (``{"number", "text", "ended"}`` in the order shown; tiers are lists of these numbers,
         which were dealt at random; ``ended`` is false where the maximum length cut the text off), ``rules`` (``ties``,
-        ``partial``), ``aspects`` (``{"name", "question", "steps"}``).
+        ``partial``, ``strength``: whether to ask how much better each tier is than the next), ``aspects`` (``{"name",
+        "question", "steps"}``).
     """
     task = assignment.task
     project = task.batch.project
@@ -36,6 +37,10 @@ def blind_view(assignment: Assignment) -> dict[str, Any]:
             for passage in task.prompt.context
         ],
         "responses": [shown[number] for number in assignment.shown_order or sorted(shown)],
-        "rules": {"ties": project.allow_ties, "partial": project.allow_partial},
+        "rules": {
+            "ties": project.allow_ties,
+            "partial": project.allow_partial,
+            "strength": project.ask_strength,
+        },
         "aspects": list(project.aspects.values("name", "question", "steps")),
     }

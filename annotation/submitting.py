@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import cast
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
+from annotation.answering import DemonstrationGiven, FlagGiven, Given, Ratings, Strengths, Tiers, check_answer
 from annotation.batching import is_complete
 from annotation.leasing import lock_place, require_lease, require_not_closed, share_batch
-from annotation.models import AspectRating, Assignment, Batch, Project, Ranking, User
+from annotation.models import Assignment, Batch, Ranking, User
 from annotation.projects import Role, find_project, require
-from annotation.refusals import Refusal, require_storable
+from annotation.refusals import Refusal
 from annotation.signals import batch_completed
-
-LONGEST_RATIONALE = 20_000
-MOST_SECONDS = 10_000_000
-
-Tiers = Sequence[Sequence[int]]
-Ratings = Mapping[str, Mapping[Any, int]]
 
 
 def submit(
@@ -30,7 +25,10 @@ def submit(
     lease: UUID | str,
     key: UUID | str,
     tiers: Tiers,
+    strengths: Strengths | None = None,
     ratings: Ratings | None = None,
+    flags: Sequence[FlagGiven] | None = None,
+    demonstrations: Sequence[DemonstrationGiven] | None = None,
     rationale: str = "",
     seconds: float | None = None,
 ) -> Ranking:
@@ -40,7 +38,12 @@ def submit(
         lease: the one that ``next_assignment`` gave.
         key: the client's own name for this submission; the same key again returns the first one's ranking.
         tiers: response numbers, best tier first; numbers in one tier are tied, those in none are unranked.
+        strengths: of each tier but the last, how much better it is than the next: one of ``answering.STRENGTHS``, or
+            None where it was not said. Only where the project asks for it.
         ratings: by aspect's name, then response number: from 1 to the aspect's steps. Any may be left out.
+        flags: what is wrong with responses apart from their rank, each kind once a response at most.
+        demonstrations: better responses, written by editing one of the task's or anew: one of each at most, of at
+            most 200,000 characters.
         rationale: why, in the annotator's words; at most 20,000 characters.
         seconds: that the annotator spent on it; at most 10,000,000.
 
@@ -54,7 +57,16 @@ def submit(
         place.save(update_fields=["state", "lease", "leased_until"])
         return 1
 
-    return _take(annotator, assignment_id, key, tiers, ratings, rationale, seconds, answer)
+    given = Given(
+        tiers=tiers,
+        strengths=strengths,
+        ratings=ratings,
+        flags=flags,
+        demonstrations=demonstrations,
+        rationale=rationale,
+        seconds=seconds,
+    )
+    return _take(annotator, assignment_id, key, given, answer)
 
 
 def amend(
@@ -63,11 +75,16 @@ def amend(
     assignment_id: int,
     key: UUID | str,
     tiers: Tiers,
+    strengths: Strengths | None = None,
     ratings: Ratings | None = None,
+    flags: Sequence[FlagGiven] | None = None,
+    demonstrations: Sequence[DemonstrationGiven] | None = None,
     rationale: str = "",
     seconds: float | None = None,
 ) -> Ranking:
     """Take a new revision of a ranking of one's own, while its batch is not closed. Arguments as of ``submit``.
+
+    A revision is a whole answer: what of the earlier one is not given again no longer counts.
 
     Raises:
         Refusal: as ``submit``; also where this annotator has not submitted it.
@@ -80,7 +97,16 @@ def amend(
             )
         return place.rankings.count() + 1
 
-    return _take(annotator, assignment_id, key, tiers, ratings, rationale, seconds, answer)
+    given = Given(
+        tiers=tiers,
+        strengths=strengths,
+        ratings=ratings,
+        flags=flags,
+        demonstrations=demonstrations,
+        rationale=rationale,
+        seconds=seconds,
+    )
+    return _take(annotator, assignment_id, key, given, answer)
 
 
 def current_rankings(of: Batch | QuerySet[Batch] | QuerySet[Ranking]) -> QuerySet[Ranking]:
@@ -99,10 +125,7 @@ def _take(
     annotator: User,
     assignment_id: int,
     key: UUID | str,
-    tiers: Tiers,
-    ratings: Ratings | None,
-    rationale: str,
-    seconds: float | None,
+    given: Given,
     answer: Callable[[Assignment], int],
 ) -> Ranking:
     key = _as_key(key)
@@ -118,21 +141,14 @@ def _take(
             require(role, Role.ANNOTATOR, batch.project)
             require_not_closed(batch)
             revision = answer(place)
-            numbers = set(place.shown_order or ())
-            ranking = Ranking.objects.create(
+            ranking = check_answer(given, place=place, project=batch.project).keep(
                 assignment=place,
                 task_id=place.task_id,
                 annotator=annotator,
                 revision=revision,
                 key=key,
-                tiers=check_tiers(tiers, numbers, batch.project),
                 shown_order=place.shown_order,
-                rationale=_check_rationale(rationale),
-                seconds=_check_seconds(seconds),
             )
-            rated = _ratings(ranking, {} if ratings is None else ratings, numbers, batch.project)
-            if rated:
-                AspectRating.objects.bulk_create(rated)
             transaction.on_commit(lambda: _hint_completion(batch), robust=True)
             return ranking
     except IntegrityError as error:
@@ -142,48 +158,6 @@ def _take(
         if earlier is None:
             raise
         return earlier
-
-
-def check_tiers(tiers: Any, numbers: set[int], project: Project) -> list[list[int]]:
-    """Return ``tiers`` as a ranking of the responses ``numbers`` under the project's rules.
-
-    Raises:
-        Refusal: it is none; the sentence says which response or rule.
-    """
-
-    def wrong(sentence: str) -> Refusal:
-        return Refusal("invalid", sentence, field="tiers")
-
-    if not isinstance(tiers, Sequence) or isinstance(tiers, str):
-        raise wrong("Tiers must be a list of lists of response numbers, the best tier first.")
-    ranked: list[int] = []
-    for position, tier in enumerate(tiers, start=1):
-        if not isinstance(tier, Sequence) or isinstance(tier, str):
-            raise wrong(f"Tier {position} must be a list of response numbers.")
-        if not tier:
-            raise wrong(f"Tier {position} is empty; leave it out.")
-        for number in tier:
-            if type(number) is not int or number not in numbers:
-                raise wrong(
-                    f"Tier {position} holds {number!r:.40}; the task's response numbers are "
-                    f"{', '.join(map(str, sorted(numbers)))}."
-                )
-            if number in ranked:
-                raise wrong(f"Response {number} is ranked twice.")
-            ranked.append(number)
-        if len(tier) > 1 and not project.allow_ties:
-            raise wrong(
-                f"Responses {', '.join(map(str, tier))} are tied; this project asks for an order without ties."
-            )
-    missing = sorted(numbers - set(ranked))
-    if missing and not project.allow_partial:
-        raise wrong(
-            f"{'Responses' if len(missing) > 1 else 'Response'} {', '.join(map(str, missing))} "
-            f"{'are' if len(missing) > 1 else 'is'} not ranked; this project asks for all to be ranked."
-        )
-    if len(ranked) < 2:
-        raise wrong("A ranking compares at least two responses. Skip the task if they cannot be compared.")
-    return [list(tier) for tier in tiers]
 
 
 def _as_key(key: UUID | str) -> UUID:
@@ -200,67 +174,6 @@ def _submitted_as(annotator: User, key: UUID, assignment_id: int) -> Ranking | N
             "conflict", "This key named a submission for another task. Make a new key for each.", field="key"
         )
     return earlier
-
-
-def _check_rationale(rationale: str) -> str:
-    if not isinstance(rationale, str):
-        raise Refusal("invalid", f"The rationale must be text, not {rationale!r:.40}.", field="rationale")
-    require_storable(rationale, "The rationale", field="rationale")
-    if len(rationale) > LONGEST_RATIONALE:
-        raise Refusal(
-            "invalid",
-            f"The rationale has {len(rationale)} characters; {LONGEST_RATIONALE} are allowed.",
-            field="rationale",
-        )
-    return rationale
-
-
-def _check_seconds(seconds: float | None) -> float | None:
-    if seconds is None:
-        return None
-    # The comparison comes before float(), which not every whole number fits; NaN fails it.
-    if type(seconds) not in (int, float) or not 0 <= seconds <= MOST_SECONDS:
-        raise Refusal(
-            "invalid",
-            f"Seconds must be a number from 0 to {MOST_SECONDS:,}, not {seconds!r:.40}.",
-            field="seconds",
-        )
-    return float(seconds)
-
-
-def _ratings(ranking: Ranking, ratings: Ratings, numbers: set[int], project: Project) -> list[AspectRating]:
-    def wrong(sentence: str) -> Refusal:
-        return Refusal("invalid", sentence, field="ratings")
-
-    if not isinstance(ratings, Mapping):
-        raise wrong("Ratings must be an object: by aspect, then by response number.")
-    if not ratings:
-        return []
-    aspects = {aspect.name: aspect for aspect in project.aspects.all()}
-    by_text = {str(number): number for number in numbers}  # JSON's keys are text
-    rows = []
-    for name, by_response in ratings.items():
-        aspect = aspects.get(name)
-        if aspect is None:
-            raise wrong(f"The project has no aspect {name!r:.60}; it has {', '.join(aspects) or 'none'}.")
-        if not isinstance(by_response, Mapping):
-            raise wrong(f"The ratings of {name} must be an object: by response number, a rating.")
-        rated: set[int] = set()
-        for number, rating in by_response.items():
-            position = by_text.get(str(number))
-            if position is None:
-                raise wrong(
-                    f"The ratings of {name} name the response {number!r:.40}, which the task does not have."
-                )
-            if type(rating) is not int or not 1 <= rating <= aspect.steps:
-                raise wrong(
-                    f"{name} of response {number} must be a whole number from 1 to {aspect.steps}, not {rating!r:.40}."
-                )
-            if position in rated:
-                raise wrong(f"{name} rates response {number} twice.")
-            rated.add(position)
-            rows.append(AspectRating(ranking=ranking, aspect=aspect, position=position, rating=rating))
-    return rows
 
 
 def _hint_completion(batch: Batch) -> None:

@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from alignment.api_datasets import DatasetFilesViewSet, DatasetsViewSet
+from alignment.api_quality import BatchConsensusViewSet
 from alignment.api_rounds import RoundsViewSet, ScorecardsViewSet
 from alignment.api_runs import (
     RunArtifactsViewSet,
@@ -26,6 +27,7 @@ from alignment.api_runs import (
 from alignment.api_sources import ModelVersionsViewSet, SourcesViewSet
 from annotation.api_access import Access, ApiViewSet
 from annotation.api_accounts import MeViewSet, TokensViewSet
+from annotation.api_batch_quality import BatchPairsViewSet, BatchQualityViewSet, BatchTasksViewSet
 from annotation.api_batches import BatchesViewSet, TasksViewSet
 from annotation.api_projects import MembersViewSet, ProjectsViewSet
 from annotation.api_prompts import (
@@ -35,6 +37,7 @@ from annotation.api_prompts import (
     ResponsesViewSet,
 )
 from annotation.api_ranking import AssignmentsViewSet, NextTaskViewSet, RankingsViewSet
+from annotation.api_reviews import ReviewQueueViewSet, TaskReviewsViewSet
 from config.api_pages import Document, RedocPage, SwaggerPage, send_redoc_script
 
 
@@ -102,6 +105,7 @@ ENDPOINTS = tuple(
         ("GET", _PROJECT, ProjectsViewSet, "retrieve", ANNOTATOR),
         ("PATCH", _PROJECT, ProjectsViewSet, "partial_update", MANAGER),
         ("PUT", f"{_PROJECT}/aspects", ProjectsViewSet, "set_aspects", MANAGER),
+        ("POST", f"{_PROJECT}/aspects", ProjectsViewSet, "add_rubric", MANAGER),
         ("GET", f"{_PROJECT}/members", MembersViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/members", MembersViewSet, "create", MANAGER),
         ("PATCH", f"{_PROJECT}/members/<name:username>", MembersViewSet, "partial_update", MANAGER),
@@ -121,13 +125,22 @@ ENDPOINTS = tuple(
         ("POST", f"{_PROJECT}/batches", BatchesViewSet, "create", MANAGER),
         ("GET", "batches/<int:pk>", BatchesViewSet, "retrieve", REVIEWER),
         ("GET", "batches/<int:pk>/progress", BatchesViewSet, "progress", REVIEWER),
-        ("GET", "batches/<int:pk>/agreement", BatchesViewSet, "agreement", REVIEWER),
-        ("GET", "batches/<int:pk>/annotators", BatchesViewSet, "annotators", REVIEWER),
+        ("GET", "batches/<int:pk>/agreement", BatchQualityViewSet, "agreement", REVIEWER),
+        ("GET", "batches/<int:pk>/annotators", BatchQualityViewSet, "annotators", REVIEWER),
+        ("GET", "batches/<int:pk>/annotators/pairs", BatchPairsViewSet, "pairs", REVIEWER),
+        ("GET", "batches/<int:pk>/aspects", BatchQualityViewSet, "aspects", REVIEWER),
+        ("GET", "batches/<int:pk>/sources", BatchQualityViewSet, "source_figures", REVIEWER),
+        ("GET", "batches/<int:pk>/tasks", BatchTasksViewSet, "tasks", REVIEWER),
+        ("GET", "batches/<int:pk>/reliability", BatchConsensusViewSet, "reliability", REVIEWER),
+        ("GET", "batches/<int:pk>/win-rates", BatchConsensusViewSet, "win_rates", REVIEWER),
         ("POST", "batches/<int:pk>/pause", BatchesViewSet, "pause", MANAGER),
         ("POST", "batches/<int:pk>/reopen", BatchesViewSet, "reopen", MANAGER),
         ("POST", "batches/<int:pk>/close", BatchesViewSet, "close", MANAGER),
         ("GET", f"{_PROJECT}/tasks", TasksViewSet, "list", REVIEWER),
         ("GET", "tasks/<int:pk>", TasksViewSet, "retrieve", REVIEWER),
+        ("GET", f"{_PROJECT}/review", ReviewQueueViewSet, "list", REVIEWER),
+        ("GET", "tasks/<int:pk>/review", TaskReviewsViewSet, "review", REVIEWER),
+        ("POST", "tasks/<int:pk>/reviews", TaskReviewsViewSet, "add_review", REVIEWER),
         ("POST", f"{_PROJECT}/next-task", NextTaskViewSet, "lease", ANNOTATOR),
         ("GET", f"{_PROJECT}/assignments", AssignmentsViewSet, "list", REVIEWER),
         ("GET", "assignments/<int:pk>", AssignmentsViewSet, "retrieve", ANNOTATOR),

@@ -14,9 +14,8 @@ from rest_framework.exceptions import ParseError
 
 from annotation.models import Aspect, Membership, Project, User
 from annotation.refusals import Refusal
+from annotation.rubrics import MOST_ASPECTS, RUBRICS
 from config.api_parsing import check_storable
-
-MOST_ASPECTS = 50
 
 
 class Renderer(DjangoTemplates):
@@ -131,19 +130,42 @@ class ProjectForm(ModelForm):
         }
 
 
+class NewProjectForm(ProjectForm):
+    rubric = forms.ChoiceField(
+        label="Rubric",
+        required=False,
+        choices=[
+            ("", "None yet"),
+            *((name, f"{rubric.label}: {rubric.names}") for name, rubric in RUBRICS.items()),
+        ],
+        help_text="Aspects that annotators rate of each response apart from the ranking. The settings have them later.",
+    )
+
+
 class SettingsForm(ProjectForm):
     class Meta(ProjectForm.Meta):
-        fields = [*ProjectForm.Meta.fields, "allow_ties", "allow_partial", "lease_minutes"]
+        fields = [
+            *ProjectForm.Meta.fields,
+            "allow_ties",
+            "allow_partial",
+            "ask_strength",
+            "lease_minutes",
+            "review_share",
+        ]
         labels = {
             **ProjectForm.Meta.labels,
             "allow_ties": "Annotators may tie responses",
             "allow_partial": "Annotators may leave responses unranked",
+            "ask_strength": "Ask how much better",
             "lease_minutes": "Minutes for a task",
+            "review_share": "Share that reviewers look at",
         }
         help_texts = {
             **ProjectForm.Meta.help_texts,
             "allow_partial": "At least two must be ranked all the same.",
+            "ask_strength": "Between neighbouring tiers: negligibly, slightly, clearly or much. It may be left open.",
             "lease_minutes": "A task that nobody worked on for so long goes to somebody else.",
+            "review_share": "From 0 to 1, by chance; tasks of low agreement and with flags come on top.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
 from django.urls import reverse
 
-from annotation.models import Membership, Project
+from annotation.models import Membership, Project, User
+from annotation.review_queue import waiting_count
 from frontend.access import may
 
 Role = Membership.Role
@@ -16,22 +18,26 @@ Role = Membership.Role
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A page of the navigation: ``view`` is the URL's name, ``role`` the least role that sees it."""
+    """A page of the navigation: ``view`` is the URL's name, ``role`` the least role that sees it, ``count`` says how
+    many things wait there for somebody."""
 
     label: str
     icon: str
     view: str
     role: Role
+    count: Callable[..., int] | None = None
 
 
 SECTIONS = (
     Section("Home", "house", "project_home", Role.ANNOTATOR),
     Section("Rank", "list-ordered", "rank", Role.ANNOTATOR),
     Section("History", "clock", "rank_history", Role.ANNOTATOR),
+    Section("Review", "circle-check", "review", Role.REVIEWER, waiting_count),
     Section("Rounds", "refresh-cw", "rounds", Role.REVIEWER),
     Section("Prompts", "message-square", "prompts", Role.REVIEWER),
     Section("Sources", "cpu", "sources", Role.MANAGER),
     Section("Batches", "layers", "batches", Role.REVIEWER),
+    Section("Quality", "gauge", "quality", Role.REVIEWER),
     Section("Datasets", "database", "datasets", Role.REVIEWER),
     Section("Models", "box", "models", Role.REVIEWER),
     Section("Runs", "activity", "runs", Role.REVIEWER),
@@ -46,10 +52,11 @@ class Link:
     icon: str
     url: str
     current: bool
+    count: int = 0
 
 
-def links(*, project: Project, role: Role, path: str) -> list[Link]:
-    """The navigation of ``project`` for somebody of ``role`` who is at ``path``."""
+def links(*, project: Project, user: User, role: Role, path: str) -> list[Link]:
+    """The navigation of ``project`` for ``user``, who is of ``role`` in it and at ``path``."""
     shown = [
         (section, reverse(section.view, args=[project.slug]))
         for section in SECTIONS
@@ -57,7 +64,16 @@ def links(*, project: Project, role: Role, path: str) -> list[Link]:
     ]
     # The home's address begins every other one, so the longest that fits is where the reader is.
     here = max((url for _, url in shown if path.startswith(url)), key=len, default="")
-    return [Link(section.label, section.icon, url, url == here) for section, url in shown]
+    return [
+        Link(
+            section.label,
+            section.icon,
+            url,
+            url == here,
+            section.count(project=project, reviewer=user) if section.count else 0,
+        )
+        for section, url in shown
+    ]
 
 
 def page(request: HttpRequest) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def state(value: str, label: str = "") -> SafeString:
 @register.inclusion_tag("components/project_nav.html", takes_context=True)
 def project_nav(context: RequestContext) -> dict[str, Any]:
     request = context["request"]
-    return {"links": links(project=request.project, role=request.role, path=request.path)}
+    return {"links": links(project=request.project, user=request.user, role=request.role, path=request.path)}
 
 
 @register.simple_tag(takes_context=True)

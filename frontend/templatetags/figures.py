@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from django import template
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from alignment.judgements import Rate
 from alignment.models import Scorecard
+from alignment.reliability import Reliability
 from alignment.scorecards import WinRate
 from annotation.habits import Leaning
+from annotation.models import Flag
+from annotation.ratios import Ratio
 from training.models import Run
 
 register = template.Library()
@@ -45,6 +50,7 @@ def took(run: Run) -> str:
 
 
 NOT_MEASURED = "not measured"
+NOTHING = SafeString('<span class="muted">–</span>')
 
 
 @register.filter
@@ -62,7 +68,9 @@ def other_share(share: float) -> float:
 @register.filter
 def decimals(figure: float | None) -> str:
     """A coefficient from −1 to 1, with two decimals; a dash for None."""
-    return "–" if figure is None else f"{figure:.2f}".replace("-", "\N{MINUS SIGN}")
+    if figure is None:
+        return "–"
+    return f"{round(figure, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")  # no negative zero
 
 
 @register.simple_tag
@@ -81,25 +89,111 @@ def win_rate(measured: Scorecard | WinRate | Rate | str | None, label: str = "Wi
 
 
 @register.simple_tag
-def leaning(measured: Leaning, label: str) -> SafeString:
-    """A leaning with its 95% interval, drawn on a line whose middle is none; it is neither good nor bad by itself."""
+def leaning(measured: Leaning, label: str, mean: Leaning | None = None) -> SafeString:
+    """A leaning with its 95% interval, drawn on a line whose middle is none; it is neither good nor bad by itself.
+
+    ``mean`` is everybody's, which a mark on the line stands for.
+    """
     low, value, high = measured.win_rate_low, measured.win_rate, measured.win_rate_high
     if value is None:
         return format_html('<span class="muted">nothing to tell it by</span>')
     if low is None or high is None:
         return format_html("{} <span class='muted'>of {}</span>", percent(value), measured.pairs)
-    return _interval(low, value, high, label, "even")
+    return _interval(low, value, high, label, "even", mean.win_rate if mean else None)
 
 
-def _interval(low: float, value: float, high: float, label: str, tone: str) -> SafeString:
+@register.simple_tag
+def share(measured: Ratio, label: str) -> SafeString:
+    """A share with its 95% interval, drawn on a line from none to all."""
+    if measured.value is None:
+        return NOTHING
+    if measured.low is None or measured.high is None:
+        return format_html(
+            '<span class="nowrap">{} <span class="muted">of {}</span></span>',
+            percent(measured.value),
+            measured.of,
+        )
+    return _interval(measured.low, measured.value, measured.high, label, "even")
+
+
+@register.simple_tag
+def adherence(measured: Reliability | None) -> SafeString:
+    """A reliability with its 95% interval, drawn on a line from 0 to twice the average annotator's."""
+    if measured is None:
+        return NOTHING
+    low, value, high = (min(one / 2, 1.0) for one in (measured.low, measured.value, measured.high))
+    tone = "danger" if measured.high < 1 else "good" if measured.low > 1 else "even"
+    return _interval(
+        low,
+        value,
+        high,
+        "",
+        tone,
+        words=f"Reliability {measured.value:.2f}, 95% interval {measured.low:.2f} to {measured.high:.2f}",
+        written=(f"{measured.value:.2f}", f"{measured.low:.2f}", f"{measured.high:.2f}"),
+    )
+
+
+@register.simple_tag
+def spread(counts: Sequence[int]) -> SafeString:
+    """How often each rating was given, as small bars from 1 up."""
+    most, wide = max(counts, default=0) or 1, WIDTH / max(len(counts), 1)
+    drawn = format_html_join(
+        "",
+        '<rect class="spread__bar" x="{}" y="{}" width="{}" height="{}"/>',
+        (
+            (
+                round(n * wide + wide * 0.1, 1),
+                round(24 - 24 * count / most, 1),
+                round(wide * 0.8, 1),
+                round(max(24 * count / most, 0.5), 1),
+            )
+            for n, count in enumerate(counts)
+        ),
+    )
+    words = ", ".join(f"{count:,} × {step}" for step, count in enumerate(counts, start=1))
+    return format_html(
+        '<svg class="spread" viewBox="0 0 {} 24" role="img" aria-label="{}">{}</svg>', WIDTH, words, drawn
+    )
+
+
+@register.filter
+def flag_words(kind: str) -> str:
+    """A kind of flag, for people."""
+    return str(Flag.Kind(kind).label).lower()
+
+
+@register.filter
+def of_key(mapping: Mapping[str, object], key: str) -> object:
+    """What a mapping has under a key that a variable holds; None where it has nothing."""
+    return mapping.get(key)
+
+
+def _interval(
+    low: float,
+    value: float,
+    high: float,
+    label: str,
+    tone: str,
+    mean: float | None = None,
+    *,
+    words: str = "",
+    written: tuple[str, str, str] | None = None,
+) -> SafeString:
+    figure, from_, to = written or (percent(value), f"{100 * low:.0f}", percent(high))
     left, middle, right = (round(EDGE + WIDTH * part, 1) for part in (low, value, high))
-    words = f"{label} {percent(value)}, 95% interval {percent(low)} to {percent(high)}".strip()
+    words = words or f"{label} {percent(value)}, 95% interval {percent(low)} to {percent(high)}".strip()
+    mark = SafeString("")
+    if mean is not None:
+        at = round(EDGE + WIDTH * mean, 1)
+        mark = format_html('<line class="interval__mean" x1="{0}" y1="2" x2="{0}" y2="18"/>', at)
+        words += f"; everybody {percent(mean)}"
     return format_html(
         '<span class="interval interval--{tone}">'
         '<svg viewBox="0 0 {whole} 20" role="img" aria-label="{words}">'
         '<line class="interval__axis" x1="{edge}" y1="10" x2="{end}" y2="10"/>'
         '<line class="interval__half" x1="{half}" y1="1" x2="{half}" y2="19"/>'
-        '<rect class="interval__range" x="{left}" y="6" width="{span}" height="8" rx="4"/>'
+        '<rect class="interval__range" x="{left}" y="6" width="{span}" height="8" rx="4"/>{mark}'
         '<circle class="interval__value" cx="{middle}" cy="10" r="5"/></svg>'
         '<span class="nowrap" aria-hidden="true"><strong>{value}</strong> '
         '<span class="muted">{low}–{high}</span></span></span>',
@@ -112,7 +206,8 @@ def _interval(low: float, value: float, high: float, label: str, tone: str) -> S
         left=left,
         span=max(2, round(right - left, 1)),
         middle=middle,
-        value=percent(value),
-        low=f"{100 * low:.0f}",
-        high=percent(high),
+        value=figure,
+        low=from_,
+        high=to,
+        mark=mark,
     )

@@ -1,4 +1,4 @@
-"""``{{ text|markdown }}`` and ``{{ text|citing:passages }}``: hostile Markdown as safe HTML."""
+"""Hostile Markdown as safe HTML: ``{{ text|markdown }}``, ``|citing:passages`` and ``|checking:passages``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,13 @@ def beginning(text: object, length: int) -> str:
 @register.filter
 def citing(text: object, passages: Iterable[Mapping[str, Any]]) -> SafeString:
     """As ``markdown``, with ``[id]`` linked to the passage of that id."""
-    return rendering.render(str(text or ""), passages=[str(passage.get("id", "")) for passage in passages])
+    return rendering.render(str(text or ""), passages=_ids(passages))
+
+
+@register.filter
+def checking(text: object, passages: Iterable[Mapping[str, Any]]) -> SafeString:
+    """As ``citing``, with a mark on what cites a passage that is not among them."""
+    return rendering.render(str(text or ""), passages=_ids(passages), checked=True)
 
 
 @register.filter
@@ -41,3 +47,7 @@ def outward(address: object) -> SafeString:
         '<span class="visually-hidden"> (opens in a new tab)</span></a>',
         address,
     )
+
+
+def _ids(passages: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [str(passage.get("id", "")) for passage in passages]

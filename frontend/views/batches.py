@@ -8,16 +8,19 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
-from alignment.scorecards import source_win_rates
+from annotation.batch_quality import quality_at_hand
 from annotation.batching import batch_progress, close_batch, compose_batch, pause_batch, reopen_batch
-from annotation.habits import BatchHabits
-from annotation.models import Assignment, Batch, Skip
-from annotation.quality import annotator_figures, batch_agreement
+from annotation.models import Assignment, Batch
 from annotation.refusals import Refusal
+from annotation.remarks import remark_counts
 from annotation.retiring import prompts_in_use
+from annotation.review_queue import queue
+from annotation.reviewing import review_figures
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
 from frontend.forms_alignment import BatchForm
+from frontend.quality_scope import scope_of
+from frontend.views.quality import summary_of
 
 CHANGES = {"pause": pause_batch, "reopen": reopen_batch, "close": close_batch}
 
@@ -59,21 +62,16 @@ def new_batch(request: ProjectRequest) -> HttpResponse:
 
 @project_page(Role.REVIEWER)
 def batch(request: ProjectRequest, batch_id: int) -> HttpResponse:
-    shown = _batch(request, batch_id)
-    habits = BatchHabits(shown)
+    shown, scope = _batch(request, batch_id), scope_of(request, batch_id)
     context = {
         "batch": shown,
         "tasks": shown.tasks.count(),
         "progress": batch_progress(shown),
-        "agreement": batch_agreement(shown),
-        "win_rates": source_win_rates(shown),
-        "annotators": annotator_figures(shown),
-        "leanings": [habits.everybody(), *habits.of_annotators()],
-        "suspicions": habits.suspicions(),
-        "skips": Skip.objects.filter(task__batch=shown)
-        .select_related("annotator", "task__prompt")
-        .order_by("-pk"),
+        **(summary_of(scope) if quality_at_hand(scope.batches) else {"scope": scope}),
+        "said": remark_counts(shown),
         "datasets": shown.datasets.all(),
+        "reviews": review_figures(shown),
+        "reviews_waiting": len(queue(project=request.project, reviewer=request.user, batch=shown)),
     }
     return render(request, "batches/batch.html", context)
 

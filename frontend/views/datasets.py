@@ -11,6 +11,7 @@ from alignment.datasets import SPLITS, build_dataset, preview
 from alignment.exporting import FORMATS, SHAPES, export
 from alignment.models import Dataset
 from annotation.refusals import Refusal
+from annotation.remarks import flag_name
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
 from frontend.forms_alignment import DatasetForm
@@ -68,6 +69,7 @@ def dataset(request: ProjectRequest, version: int) -> HttpResponse:
         "dataset": shown,
         "title": f"Dataset version {shown.version}",
         "card": shown.card,
+        "flags": [(flag_name(kind), count) for kind, count in shown.card.get("flags", {}).items()],
         "problem": problem,
         "split": split,
         "splits": SPLITS,
@@ -118,4 +120,9 @@ def _by_tier(record: Ranking, number: int) -> dict[str, object]:
         for index, text in enumerate(record.responses)
         if index not in ranked
     ]
-    return {"number": number, "prompt": record.prompt, "rows": rows}
+    return {
+        "number": number,
+        "prompt": record.prompt,
+        "rows": rows,
+        "demonstrations": record.demonstrations,
+    }

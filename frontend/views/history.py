@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.db.models import F
+from django.db.models.lookups import IsNull
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -15,11 +18,13 @@ from django.views.decorators.http import require_GET, require_POST
 from annotation import submitting
 from annotation.models import Batch, Ranking
 from annotation.refusals import Refusal
+from annotation.returning import returned_note, returned_to, with_returned_note
 from annotation.showing import blind_view
 from frontend.access import ProjectRequest, Role, project_page
-from frontend.views.ranking import body_of, refused, task_html
+from frontend.views.ranking import Onwards, body_of, parts_of, refused, task_html
 
 A_PAGE = 50
+STAYS = "The batch of this task was closed, so its rankings stay as they are."
 
 
 @require_GET
@@ -28,13 +33,15 @@ A_PAGE = 50
 def history(request: ProjectRequest) -> HttpResponse:
     own = Ranking.objects.filter(annotator=request.user, task__batch__project=request.project)
     found = (
-        submitting.current_rankings(own)
+        with_returned_note(submitting.current_rankings(own))
         .select_related("task__prompt", "task__batch")
-        .order_by("-submitted_at", "-pk")
+        .order_by(IsNull(F("returned_note"), True), "-submitted_at", "-pk")
     )
-    return render(
-        request, "ranking/history.html", {"page": Paginator(found, A_PAGE).get_page(request.GET.get("page"))}
-    )
+    context = {
+        "page": Paginator(found, A_PAGE).get_page(request.GET.get("page")),
+        "returned": returned_to(request.user, request.project).count(),
+    }
+    return render(request, "ranking/history.html", context)
 
 
 @require_GET
@@ -44,35 +51,46 @@ def change(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """The ranking page with the annotator's present answer, in the order that they were shown."""
     ranking = _own(request, assignment_id)
     if ranking.task.batch.state == Batch.State.CLOSED:
-        messages.error(request, "The batch of this task was closed, so its rankings stay as they are.")
+        messages.error(request, STAYS)
         return redirect("rank_history", request.project.slug)
-    context = {
-        "project": request.project,
-        "view": blind_view(ranking.assignment),
-        "earlier": ranking,
-        "draft": json.dumps(_draft(ranking)),
+    shown = {
+        "task": _answered_html(request, ranking),
+        "amending": True,
+        "returned_note": returned_note(ranking),
     }
-    return render(request, "ranking/page.html", {"task": task_html(request, context), "amending": True})
+    return render(request, "ranking/page.html", shown)
+
+
+@require_GET
+@never_cache
+@project_page(Role.ANNOTATOR)
+def change_in_place(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+    """The same as ``{html}``, for the ranking page to show without leaving the task that waits there."""
+    ranking = _own(request, assignment_id)
+    if ranking.task.batch.state == Batch.State.CLOSED:
+        return refused(Refusal("closed", STAYS))
+    return JsonResponse({"html": _answered_html(request, ranking)})
 
 
 @require_POST
 @project_page(Role.ANNOTATOR)
 def amend(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """Take ``{key, tiers, ratings, rationale, seconds}``; answer with the page to go to."""
+    """Take ``{key}`` and ``parts_of`` an answer; answer with the page to go to. Where ``besides`` is among them, it is
+    changed in place, on the ranking page: the answer is as ``Onwards`` says."""
     ranking = _own(request, assignment_id)
     try:
         answer = body_of(request)
+        onwards = Onwards(request, answer)
         submitting.amend(
             annotator=request.user,
             assignment_id=ranking.assignment_id,
             key=answer.get("key", ""),
-            tiers=answer.get("tiers", []),
-            ratings=answer.get("ratings"),
-            rationale=answer.get("rationale", ""),
-            seconds=answer.get("seconds"),
+            **parts_of(answer),
         )
     except Refusal as refusal:
         return refused(refusal)
+    if "besides" in answer:
+        return JsonResponse(onwards.answer())
     messages.success(request, "Your ranking is changed.")
     return JsonResponse({"url": reverse("rank_history", args=[request.project.slug])})
 
@@ -86,14 +104,40 @@ def _own(request: ProjectRequest, assignment_id: int) -> Ranking:
     )
 
 
+def _answered_html(request: ProjectRequest, ranking: Ranking) -> str:
+    context = {
+        "project": request.project,
+        "view": blind_view(ranking.assignment),
+        "earlier": ranking,
+        "draft": json.dumps(_draft(ranking)),
+    }
+    return task_html(request, context)
+
+
 def _draft(ranking: Ranking) -> dict[str, object]:
     """The answer in the form in which the page keeps drafts; the time goes on from what it took so far."""
     ratings: dict[str, dict[int, int]] = {}
     for rating in ranking.aspect_ratings.select_related("aspect"):
         ratings.setdefault(rating.aspect.name, {})[rating.position] = rating.rating
+    flags: dict[int, dict[str, str]] = {}
+    for flag in ranking.flags.all():
+        flags.setdefault(flag.position, {})[flag.kind] = flag.note
+    # The page knows a strength by the two tiers that it is of, as their numbers: it goes when they change.
+    between = [
+        ">".join(",".join(map(str, sorted(tier))) for tier in pair) for pair in pairwise(ranking.tiers)
+    ]
+    strengths = {
+        pair: step for pair, step in zip(between, ranking.strengths or [], strict=False) if step is not None
+    }
     return {
         "tiers": {number: tier for tier, numbers in enumerate(ranking.tiers, start=1) for number in numbers},
+        "strengths": strengths,
         "ratings": ratings,
+        "flags": flags,
+        "demonstrations": {
+            "anew" if each.position is None else each.position: each.text
+            for each in ranking.demonstrations.all()
+        },
         "rationale": ranking.rationale,
         "seconds": ranking.seconds or 0,
     }

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_safe
 from annotation import projects
 from annotation.refusals import Refusal
 from frontend.access import LoggedInRequest
-from frontend.forms import ProjectForm, refuse
+from frontend.forms import NewProjectForm, refuse
 
 
 @require_safe
@@ -49,7 +49,7 @@ def new_project(request: LoggedInRequest) -> HttpResponse:
         projects.require_may_create_projects(request.user)
     except Refusal as refusal:
         raise PermissionDenied(refusal.sentence) from refusal
-    form = ProjectForm(request.POST or None)
+    form = NewProjectForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         try:
             project = projects.create_project(created_by=request.user, **form.cleaned_data)

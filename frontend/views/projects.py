@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
+from django.db import transaction
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
@@ -10,6 +13,7 @@ from django.views.decorators.http import require_POST
 from annotation import projects
 from annotation.models import Assignment, Prompt
 from annotation.refusals import Refusal
+from annotation.rubrics import RUBRICS, add_rubric
 from frontend.access import ProjectRequest, Role, may, project_page
 from frontend.forms import AspectRows, SettingsForm, refuse
 from frontend.next_step import next_step
@@ -49,25 +53,41 @@ def settings(request: ProjectRequest) -> HttpResponse:
             messages.success(request, "Saved.")
             return redirect("project_settings", request.project.slug)
     request.project.refresh_from_db()  # a form that was refused has written on it
-    context = {"form": form, "aspects": AspectRows.of(request.project)}
+    context = _with_aspects(form, AspectRows.of(request.project))
     return render(request, "project/settings.html", context, status=422 if form.errors else 200)
 
 
 @require_POST
 @project_page(Role.MANAGER)
 def aspects(request: ProjectRequest) -> HttpResponse:
+    """Save the rubric as it stands in the form; a button of a rubric to begin with adds what that has more."""
     rows = AspectRows.of(request.project, request.POST)
     said = ""
     if rows.is_valid():
         try:
-            projects.set_aspects(project=request.project, aspects=rows.given())
+            with transaction.atomic():
+                projects.set_aspects(project=request.project, aspects=rows.given())
+                rubric = request.POST.get("rubric")
+                added = add_rubric(project=request.project, rubric=rubric) if rubric else []
         except Refusal as refusal:
             said = refusal.sentence
         else:
-            messages.success(request, "The aspects are saved.")
+            messages.success(request, _said_of(rubric, [aspect.name for aspect in added]))
             return redirect("project_settings", request.project.slug)
-    context = {"form": SettingsForm(instance=request.project), "aspects": rows, "aspects_refused": said}
+    context = _with_aspects(SettingsForm(instance=request.project), rows) | {"aspects_refused": said}
     return render(request, "project/settings.html", context, status=422)
+
+
+def _with_aspects(form: SettingsForm, rows: AspectRows) -> dict[str, Any]:
+    return {"form": form, "aspects": rows, "rubrics": RUBRICS}
+
+
+def _said_of(rubric: str | None, added: list[str]) -> str:
+    if not rubric:
+        return "The aspects are saved."
+    if not added:
+        return f"The project has the aspects of “{RUBRICS[rubric].label}” already."
+    return f"Added: {', '.join(added)}."
 
 
 @require_POST

@@ -8,17 +8,18 @@ import json
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import Count, Exists, OuterRef, Q, Subquery
+from django.db.models import Count, OuterRef, Q, Subquery
 from django.db.models.functions import Coalesce
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from annotation.importing import import_prompts
-from annotation.models import Assignment, Batch, Prompt, Response
+from annotation.models import Prompt, Response
 from annotation.reading import read_rows
 from annotation.refusals import LineError, Refusal
 from annotation.retiring import bring_prompt_back, retire_prompt
+from annotation.task_answers import with_being_ranked
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import PromptUploadForm, refuse
 
@@ -71,11 +72,7 @@ def prompts(request: ProjectRequest) -> HttpResponse:
 @project_page(Role.REVIEWER)
 def prompt(request: ProjectRequest, prompt_id: int) -> HttpResponse:
     shown = get_object_or_404(Prompt, pk=prompt_id, project=request.project)
-    unranked = Assignment.objects.filter(
-        task__task_responses__response=OuterRef("pk"),
-        state__in=[Assignment.State.OPEN, Assignment.State.LEASED],
-    ).exclude(batch__state=Batch.State.CLOSED)
-    responses = shown.responses.select_related("source").annotate(being_ranked=Exists(unranked))
+    responses = with_being_ranked(shown.responses.select_related("source"))
     return render(request, "prompts/prompt.html", {"prompt": shown, "responses": responses})
 
 

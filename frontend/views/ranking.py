@@ -1,12 +1,14 @@
 """The annotators' page: one task after the other.
 
-The page is whole at the first load; afterwards each answer brings the next task with it as a piece of HTML, so that
-there is one request a task and nothing to wait for in between.
+The page is whole at the first load. Afterwards it holds one task ahead, as a piece of HTML: each answer that it sends
+brings the task after the one that it shows by then, so that there is one request a task and nothing to wait for.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -14,12 +16,16 @@ from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.dateparse import parse_datetime
+from django.utils.timezone import is_aware
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation import assigning, submitting
 from annotation.models import Assignment, Batch
+from annotation.progress import progress_of
 from annotation.refusals import Refusal, require_storable
+from annotation.returning import returned_to
 from annotation.showing import blind_view
 from frontend.access import ProjectRequest, Role, project_page
 
@@ -31,38 +37,47 @@ STATUS = {
     "lease_lost": 409,
     "closed": 409,
 }
+MOST_BESIDES = 100
 
 
 @require_GET
 @never_cache
 @project_page(Role.ANNOTATOR)
 def rank(request: ProjectRequest) -> HttpResponse:
-    return render(request, "ranking/page.html", {"task": _next_task(request)})
+    done = progress_of(request.user, request.project).done
+    context = {
+        "task": _next_task(request, done),
+        "done": done,
+        "returned": returned_to(request.user, request.project).count(),
+    }
+    return render(request, "ranking/page.html", context)
 
 
 @require_POST
 @project_page(Role.ANNOTATOR)
 def next_task(request: ProjectRequest) -> HttpResponse:
-    return JsonResponse({"html": _next_task(request)})
+    """Take ``{besides, since}`` or nothing; answer as ``Onwards`` says."""
+    try:
+        return JsonResponse(Onwards(request, body_of(request) if request.body else {}).answer())
+    except Refusal as refusal:
+        return refused(refusal)
 
 
 @require_POST
 @project_page(Role.ANNOTATOR)
 def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """Take ``{lease, key, tiers, ratings, rationale, seconds}``; answer with the next task."""
+    """Take ``{lease, key}``, ``parts_of`` an answer, and what ``Onwards`` takes; answer as it says."""
     try:
         answer = body_of(request)
+        onwards = Onwards(request, answer)
         submitting.submit(
             annotator=request.user,
             assignment_id=assignment_id,
             lease=answer.get("lease", ""),
             key=answer.get("key", ""),
-            tiers=answer.get("tiers", []),
-            ratings=answer.get("ratings"),
-            rationale=answer.get("rationale", ""),
-            seconds=answer.get("seconds"),
+            **parts_of(answer),
         )
-        return JsonResponse({"html": _next_task(request)})
+        return JsonResponse(onwards.answer())
     except Refusal as refusal:
         return refused(refusal)
 
@@ -70,16 +85,17 @@ def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 @require_POST
 @project_page(Role.ANNOTATOR)
 def skip(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """Take ``{lease, reason}``; answer with the next task."""
+    """Take ``{lease, reason}``, and what ``Onwards`` takes; answer as it says."""
     try:
         body = body_of(request)
+        onwards = Onwards(request, body)
         assigning.skip(
             assignment=_place(request, assignment_id),
             annotator=request.user,
             lease=body.get("lease", ""),
             reason=str(body.get("reason", "")),
         )
-        return JsonResponse({"html": _next_task(request)})
+        return JsonResponse(onwards.answer())
     except Refusal as refusal:
         return refused(refusal)
 
@@ -87,15 +103,19 @@ def skip(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 @require_POST
 @project_page(Role.ANNOTATOR)
 def give_back(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """Take ``{lease}``; answer with the page to go to, since the next task could well be this one."""
+    """Take ``{lease}``; answer with the page to go to, since the next task could well be this one. With ``ahead``,
+    nobody has seen it: the page gives it back by itself, and nothing is said."""
     try:
+        body = body_of(request)
         assigning.return_lease(
             assignment=_place(request, assignment_id),
             annotator=request.user,
-            lease=body_of(request).get("lease", ""),
+            lease=body.get("lease", ""),
         )
     except Refusal as refusal:
         return refused(refusal)
+    if body.get("ahead"):
+        return JsonResponse({})
     messages.success(request, "Given back: somebody else can rank it, or you, later.")
     return JsonResponse({"url": reverse("project_home", args=[request.project.slug])})
 
@@ -115,16 +135,74 @@ def renew(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     return JsonResponse({"leased_until": place.leased_until})
 
 
-def _next_task(request: ProjectRequest) -> str:
-    """The HTML of the annotator's next task, or of there being none."""
+class Onwards:
+    """What the page asks for beside an answer, and is given: ``{html, progress}``.
+
+    Of the request's JSON: ``besides``, the assignments that the page has already, so that the task after them comes as
+    ``html`` (none: the next one; null: no task is wanted, and no ``html`` comes); ``since``, the start of the
+    annotator's day, for ``progress.lately`` beside ``progress.done``; ``annotator``, whose the answer is.
+
+    Raises:
+        Refusal: one of them is wrong, or somebody else logged in since.
+    """
+
+    def __init__(self, request: ProjectRequest, body: dict[str, Any]) -> None:
+        if body.get("annotator", request.user.pk) != request.user.pk:
+            raise Refusal(
+                "forbidden",
+                f"This browser is logged in as {request.user} now, and this answer is somebody else's. "
+                "It is kept here: it is sent once they log in again.",
+            )
+        self.request = request
+        self.besides = _checked_besides(body.get("besides", []))
+        self.since = _checked_since(body.get("since"))
+
+    def answer(self) -> dict[str, Any]:
+        progress = progress_of(self.request.user, self.request.project, self.since)
+        answer: dict[str, Any] = {"progress": {"done": progress.done, "lately": progress.lately}}
+        if self.besides is not None:
+            answer["html"] = _next_task(self.request, progress.done, self.besides)
+        return answer
+
+
+def _checked_besides(besides: Any) -> list[int] | None:
+    if besides is None:
+        return None
+    # A bool is an int to Python, and a number beyond 64 bits none to the database.
+    if not (
+        isinstance(besides, list)
+        and len(besides) <= MOST_BESIDES
+        and all(type(one) is int and 0 <= one < 2**63 for one in besides)
+    ):
+        raise Refusal(
+            "invalid",
+            f"besides must be a list of at most {MOST_BESIDES} assignment numbers, or null.",
+            field="besides",
+        )
+    return besides
+
+
+def _checked_since(since: Any) -> datetime | None:
+    if since is None:
+        return None
+    try:
+        time = parse_datetime(since)
+        if time is not None and is_aware(time):
+            return time
+    except (TypeError, ValueError):
+        pass
+    raise Refusal(
+        "invalid",
+        f"since must be a time with its zone, like 2026-01-31T00:00:00Z, not {since!r:.40}.",
+        field="since",
+    )
+
+
+def _next_task(request: ProjectRequest, done: int, besides: Collection[int] = ()) -> str:
+    """The HTML of the annotator's next task besides those, or of there being none."""
     project, annotator = request.project, request.user
-    assignment = assigning.next_assignment(annotator=annotator, project=project)
-    places = Assignment.objects.filter(annotator=annotator, task__batch__project=project)
-    context: dict[str, Any] = {
-        "project": project,
-        "role": request.role,
-        "ranked": places.filter(state=Assignment.State.SUBMITTED).count(),
-    }
+    assignment = assigning.next_assignment(annotator=annotator, project=project, besides=besides)
+    context: dict[str, Any] = {"project": project, "role": request.role, "ranked": done}
     if assignment is None:
         context["open_batches"] = project.batches.filter(state=Batch.State.OPEN).exists()
         return render_to_string("ranking/nothing.html", context, request)
@@ -161,6 +239,19 @@ def body_of(request: ProjectRequest) -> dict[str, Any]:
             "invalid", "The page sent something that is not a JSON object. Reload the page and try again."
         )
     return body
+
+
+def parts_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """What the annotator says of the task in what the page sent, as ``submitting`` takes it."""
+    return {
+        "tiers": answer.get("tiers", []),
+        "strengths": answer.get("strengths"),
+        "ratings": answer.get("ratings"),
+        "flags": answer.get("flags"),
+        "demonstrations": answer.get("demonstrations"),
+        "rationale": answer.get("rationale", ""),
+        "seconds": answer.get("seconds"),
+    }
 
 
 def _place(request: ProjectRequest, assignment_id: int) -> Assignment:

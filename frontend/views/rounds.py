@@ -18,9 +18,11 @@ from alignment.answers import JUDGED, Answers
 from alignment.archiving import sources_in_use, versions_in_use
 from alignment.models import Round, Scorecard
 from alignment.recipes import RECIPES
-from alignment.scorecards import baseline_of, source_win_rates
+from alignment.reliability import batch_win_rates
+from alignment.scorecards import baseline_of
 from annotation.batching import batch_progress
 from annotation.models import Project
+from annotation.quality import batches_of
 from annotation.refusals import Refusal
 from annotation.retiring import prompts_in_use
 from frontend.access import ProjectRequest, Role, project_page
@@ -126,7 +128,9 @@ def round(request: ProjectRequest, number: int) -> HttpResponse:
         "stages": stages(shown),
         "settings": shown.settings,
         "sources": shown.sources.all(),
-        "win_rates": source_win_rates(shown.batch) if shown.batch and shown.sources.count() > 1 else [],
+        "win_rates": batch_win_rates(batches_of(shown.batch)).figures
+        if shown.batch and shown.sources.count() > 1
+        else [],
         "card": card,
         "baseline": baseline_of(card) if card is not None else None,
         "doubt": _doubt(card),

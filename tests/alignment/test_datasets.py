@@ -164,7 +164,14 @@ def test_the_card_says_what_the_data_are_and_names_nobody(
     dataset = build_dataset(project=project, batches=[batch])
     card = dataset.card
     assert (card["tasks"], card["rankings"], card["annotators"]["count"]) == (8, 16, 2)
-    assert card["splits"]["train"] == {"tasks": 5, "prompts": 5, "responses": 15, "pairs": 10}
+    assert card["splits"]["train"] == {
+        "tasks": 5,
+        "prompts": 5,
+        "responses": 15,
+        "pairs": 10,
+        "demonstrations": 0,
+    }
+    assert card["flags"] == {}
     assert card["agreement"]["agreement"] == pytest.approx(2 / 3) and card["tied_share"] == pytest.approx(
         1 / 3, abs=1e-4
     )

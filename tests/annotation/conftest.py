@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
 
 import pytest
@@ -96,9 +96,9 @@ def compose(project: Project, sources: list[Source]) -> Compose:
     return make
 
 
-def take(annotator: User, project: Project) -> Assignment:
+def take(annotator: User, project: Project, besides: Collection[int] = ()) -> Assignment:
     """The annotator's next place, which there must be."""
-    place = next_assignment(annotator=annotator, project=project)
+    place = next_assignment(annotator=annotator, project=project, besides=besides)
     assert place is not None
     return place
 

@@ -26,6 +26,7 @@ from annotation.agreement import (
     order_of,
     ordinal_distances,
 )
+from annotation.opinions import Opinions
 
 DATA = os.environ.get("RANKLOOP_DATA")
 NO_VALUE = np.nan
@@ -57,6 +58,11 @@ def drawn_tasks(seed: int, *, tasks: int = 30) -> list[list[list[list[int]]]]:
         [drawn_ranking(dice, size) for _ in range(dice.randint(1, 4))]
         for size in (dice.randint(2, 6) for _ in range(tasks))
     ]
+
+
+def w_of(rankings: list[list[list[int]]]) -> float:
+    (found,) = kendall_w(Opinions.of([rankings]))
+    return float(found)
 
 
 def test_agreement_is_that_of_the_example_worked_by_hand() -> None:
@@ -167,9 +173,11 @@ def test_tau_b_is_that_of_another_library(seed: int) -> None:
             theirs = (
                 kendalltau([a[n] for n in both], [b[n] for n in both]).statistic if len(both) > 1 else np.nan
             )
-            ours = kendall_tau_b(order_of(one), order_of(other))
-            assert (ours is None) == bool(np.isnan(theirs))
-            if ours is not None:
+            pair = Opinions.of([[one, other]])
+            both = pair.ordered[:1] & pair.ordered[1:]
+            (ours,) = kendall_tau_b(pair.opinion[:1], pair.opinion[1:], both)
+            assert np.isnan(ours) == np.isnan(theirs)
+            if not np.isnan(ours):
                 assert ours == pytest.approx(theirs)
                 each.append(ours)
     assert measure_agreement(tasks).kendall_tau_b == (pytest.approx(np.mean(each)) if each else None)
@@ -181,17 +189,17 @@ def test_w_is_friedmans_statistic_scaled(seed: int, responses: int, annotators: 
     rankings = [drawn_ranking(dice, responses, partial=False) for _ in range(annotators)]
     ranks = [mid_ranks(tiers) for tiers in rankings]
     if all(len(tiers) == 1 for tiers in rankings):
-        assert kendall_w(rankings) is None
+        assert np.isnan(w_of(rankings))
         return
     statistic = friedmanchisquare(*([own[number] for own in ranks] for number in range(responses))).statistic
-    assert kendall_w(rankings) == pytest.approx(statistic / (annotators * (responses - 1)))
+    assert w_of(rankings) == pytest.approx(statistic / (annotators * (responses - 1)))
 
 
 def test_w_is_taken_over_what_all_ranked() -> None:
     # Of (0, 1, 2) they say the same; 3 has one rank only.
-    assert kendall_w([[[0], [3], [1], [2]], [[0], [1], [2]]]) == 1
-    assert kendall_w([[[0], [1], [2]], [[2], [1], [0]]]) == 0
-    assert kendall_w([[[0], [1]], [[2], [3]]]) is None
+    assert w_of([[[0], [3], [1], [2]], [[0], [1], [2]]]) == 1
+    assert w_of([[[0], [1], [2]], [[2], [1], [0]]]) == 0
+    assert np.isnan(w_of([[[0], [1]], [[2], [3]]]))
 
 
 def test_tied_responses_share_a_rank() -> None:
@@ -218,3 +226,20 @@ def test_where_nothing_can_be_told_alpha_is_none(rankings: list[list[list[list[i
     found = measure_agreement(rankings)
     assert found.nominal_alpha is found.ordinal_alpha is found.kendall_tau_b is found.kendall_w is None
     assert rankings or found == Agreement()
+
+
+def test_the_interval_over_very_many_tasks_is_that_of_a_binomial_share() -> None:
+    dice = random.Random(2)
+    tasks = [[[[0], [1]], [[0], [1]] if dice.random() < 0.7 else [[1], [0]]] for _ in range(20_000)]
+    found = measure_agreement(tasks)
+    half = 1.96 * (0.7 * 0.3 / 20_000) ** 0.5
+    assert found.agreement - found.low == pytest.approx(half, rel=0.1)
+    assert found.high - found.agreement == pytest.approx(half, rel=0.1)
+
+
+def test_of_too_many_couples_each_ranking_is_still_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    opinions = Opinions.of([[[[0], [1]]] * 6, [[[0], [1]]] * 2])
+    couples = [len(one) for one, _ in opinions.couples()]
+    assert couples == [6, 4, 3, 2, 1], "every two: 15 and 1"
+    monkeypatch.setattr("annotation.opinions.MOST_COUPLES", 10)
+    assert [len(one) for one, _ in opinions.couples()] == [6, 4]

@@ -60,6 +60,63 @@ def test_asking_again_gives_the_same_lease(project: Project, people: People, com
     assert (again.pk, again.lease) == (first.pk, first.lease)
 
 
+def test_one_place_is_held_ahead_of_the_one_in_work_and_no_more(
+    project: Project, people: People, compose: Compose
+) -> None:
+    compose(4)
+    (annotator,) = people(1)
+    first = take(annotator, project)
+
+    ahead = take(annotator, project, besides=[first.pk])
+    assert ahead.pk != first.pk
+    assert take(annotator, project, besides=[first.pk]).lease == ahead.lease, (
+        "asked again, it is the same one"
+    )
+    assert next_assignment(annotator=annotator, project=project, besides=[first.pk, ahead.pk]) is None
+    assert take(annotator, project).pk == first.pk, "the one in work is the one that was taken first"
+
+    answer(first)
+    assert take(annotator, project).pk == ahead.pk
+    assert take(annotator, project, besides=[first.pk, ahead.pk]).pk not in (first.pk, ahead.pk)
+
+
+def test_a_place_in_work_whose_time_ran_out_is_not_taken_from_under_a_page_that_asks_ahead(
+    project: Project, people: People, compose: Compose
+) -> None:
+    compose(2)
+    (annotator,) = people(1)
+    late = take(annotator, project)
+    run_out(late)
+
+    take(annotator, project, besides=[late.pk])
+
+    answer(late)
+
+
+def test_a_place_ahead_whose_time_ran_out_gives_way_to_another(
+    project: Project, people: People, compose: Compose
+) -> None:
+    compose(2)
+    (annotator,) = people(1)
+    first = take(annotator, project)
+    ahead = take(annotator, project, besides=[first.pk])
+    run_out(ahead)
+
+    again = take(annotator, project, besides=[first.pk])
+
+    assert again.lease != ahead.lease
+    assert Assignment.objects.filter(state="leased").count() == 2
+
+
+def test_skipping_twice_is_skipping_once(project: Project, people: People, compose: Compose) -> None:
+    batch = compose(1, overlap=3)
+    (annotator,) = people(1)
+    place = take(annotator, project)
+    for _ in range(2):
+        skip(assignment=place, annotator=annotator, lease=place.lease, reason="Unclear")
+    assert batch.tasks.get().skips.count() == 1
+
+
 def test_nobody_ranks_a_task_twice(project: Project, people: People, compose: Compose) -> None:
     compose(1, overlap=3)
     (annotator,) = people(1)

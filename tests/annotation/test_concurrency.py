@@ -78,6 +78,19 @@ def test_tabs_of_one_annotator_share_one_lease(project: Project, people: People,
     assert Assignment.objects.filter(state="leased").count() == 1
 
 
+def test_tabs_of_one_annotator_share_the_place_ahead(
+    project: Project, people: People, compose: Compose
+) -> None:
+    compose(8)
+    (annotator,) = people(1)
+    first = take(annotator, project)
+
+    places = all_at_once([partial(take, annotator, project, besides=[first.pk])] * 8)
+
+    assert len({(place.pk, place.lease) for place in places}) == 1
+    assert Assignment.objects.filter(state="leased").count() == 2
+
+
 def test_submitting_at_once_with_one_key_is_submitting_once(
     project: Project, people: People, compose: Compose
 ) -> None:

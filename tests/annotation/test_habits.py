@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
+from annotation.answer_columns import read_answers
 from annotation.habits import BatchHabits, Habits
-from annotation.models import Assignment, Project, User
+from annotation.models import Assignment, Batch, Project, User
+from annotation.quality import batches_of
 from annotation.submitting import submit
 from tests.annotation.conftest import Compose, People, take
 
@@ -56,8 +58,12 @@ def lists_first(place: Assignment, texts: dict[int, str]) -> list[list[int]]:
     return [tier for tier in tiers if tier]
 
 
+def habits_of(batch: Batch) -> BatchHabits:
+    return BatchHabits(read_answers(batches_of(batch)))
+
+
 def of(habits: list[Habits], annotator: User) -> Habits:
-    (own,) = (one for one in habits if one.annotator == annotator)
+    (own,) = (one for one in habits if one.annotator == annotator.username)
     return own
 
 
@@ -72,7 +78,7 @@ def test_leanings_that_were_planted_are_found(project: Project, people: People, 
     work_off(lists, project, 40, lists_first)
     work_off(careful, project, 40, at_random(1))
 
-    read = BatchHabits(batch)
+    read = habits_of(batch)
     habits = read.of_annotators()
 
     assert of(habits, top).first_shown.win_rate == of(habits, longer).longer.win_rate == 1
@@ -86,7 +92,7 @@ def test_leanings_that_were_planted_are_found(project: Project, people: People, 
     assert everybody.annotator is None and everybody.rankings == 160
     assert 0.5 < everybody.first_shown.win_rate < 1
     assert [(one.annotator, one.pattern) for one in read.suspicions()] == [
-        (top, "ranks responses as they were shown")
+        (top.username, "ranks responses as they were shown")
     ]
 
 
@@ -101,15 +107,18 @@ def test_patterns_of_no_careful_reader_are_listed_with_their_evidence(
     work_off(backward, project, 12, lambda place, texts: [[n] for n in reversed(place.shown_order)])
     work_off(careful, project, 12, at_random(3))
 
-    found = {one.annotator: one for one in BatchHabits(batch).suspicions()}
+    found = {one.annotator: one for one in habits_of(batch).suspicions()}
 
     assert {one: found[one].pattern for one in found} == {
-        hasty: "is too fast to have read",
-        equal: "ties everything",
-        backward: "ranks responses the other way round",
+        hasty.username: "is too fast to have read",
+        equal.username: "ties everything",
+        backward.username: "ranks responses the other way round",
     }
-    assert found[hasty].evidence.startswith("12 of 12 rankings") and len(found[hasty].tasks) == 12
-    assert "chance gives 0.5" in found[backward].evidence
+    assert (
+        found[hasty.username].evidence.startswith("12 of 12 rankings")
+        and len(found[hasty.username].tasks) == 12
+    )
+    assert "chance gives 0.5" in found[backward.username].evidence
 
 
 def test_too_little_is_no_pattern_and_has_no_interval(
@@ -117,10 +126,10 @@ def test_too_little_is_no_pattern_and_has_no_interval(
 ) -> None:
     batch = compose(4, overlap=1)
     (annotator,) = people(1)
-    assert BatchHabits(batch).of_annotators() == BatchHabits(batch).suspicions() == []
-    assert BatchHabits(batch).everybody().first_shown.win_rate is None
+    assert habits_of(batch).of_annotators() == habits_of(batch).suspicions() == []
+    assert habits_of(batch).everybody().first_shown.win_rate is None
     work_off(annotator, project, 4, lambda place, texts: [[n] for n in place.shown_order], seconds=0.1)
-    read = BatchHabits(batch)
+    read = habits_of(batch)
     (habits,) = read.of_annotators()
     assert (habits.first_shown.win_rate, habits.first_shown.win_rate_low) == (1, None)
     assert read.suspicions() == []

@@ -6,13 +6,25 @@ import uuid
 
 import pytest
 
-from annotation.models import Project, Task
-from annotation.quality import annotator_figures, batch_agreement
+from annotation.agreement import agreement_of
+from annotation.answer_columns import read_answers
+from annotation.models import Batch, Project, Source, Task
+from annotation.quality import AnnotatorFigures, annotator_figures, batches_of
 from annotation.submitting import amend, submit
+from tests.annotation.answered import give
 from tests.annotation.conftest import Compose, People, answer, take
 
+pytestmark = pytest.mark.django_db
 
-@pytest.mark.django_db
+
+def agreed(batch: Batch) -> float | None:
+    return agreement_of(read_answers(batches_of(batch)).opinions).agreement
+
+
+def figures_of(batch: Batch) -> dict[str, AnnotatorFigures]:
+    return {one.annotator: one for one in annotator_figures(read_answers(batches_of(batch)))}
+
+
 def test_a_batchs_figures_count_each_annotators_latest_revision(
     project: Project, people: People, compose: Compose
 ) -> None:
@@ -29,14 +41,62 @@ def test_a_batchs_figures_count_each_annotators_latest_revision(
         tiers=[[1], [0]],
         seconds=20,
     )
-    assert batch_agreement(batch).agreement == 0.0
-    figures = {one.annotator: one for one in annotator_figures(batch)}
-    assert (figures[first].gold_accuracy, figures[second].gold_accuracy) == (1.0, 0.0)
-    assert (figures[second].median_seconds, figures[first].median_seconds) == (20, None)
+    assert agreed(batch) == 0.0
+    figures = figures_of(batch)
+    one, other = figures[first.username], figures[second.username]
+    assert (one.gold_accuracy.value, other.gold_accuracy.value) == (1.0, 0.0)
+    assert (other.median_seconds, one.median_seconds) == (20, None)
 
     amend(annotator=second, assignment_id=place.pk, key=uuid.uuid4(), tiers=[[0], [1]])
 
-    assert batch_agreement(batch).agreement == 1.0
-    assert [(one.rankings, one.agreement, one.gold_accuracy) for one in annotator_figures(batch)] == [
-        (1, 1.0, 1.0)
-    ] * 2
+    assert agreed(batch) == 1.0
+    assert [
+        (one.rankings, one.agreement.value, one.gold_accuracy.value) for one in figures_of(batch).values()
+    ] == [(1, 1.0, 1.0)] * 2
+
+
+def test_agreement_of_an_annotator_is_with_each_other_one_of_the_task(
+    people: People, compose: Compose
+) -> None:
+    batch = compose(1, overlap=3, responses_per_task=2)
+    (task,) = batch.tasks.all()
+    ann, bea, cid = people(3)
+    for who, tiers in ((ann, [[0], [1]]), (bea, [[0], [1]]), (cid, [[1], [0]])):
+        give(task, who, tiers)
+    found = figures_of(batch)
+    # ann with bea alike, with cid not; cid with nobody.
+    assert [
+        (found[who.username].agreement.value, found[who.username].agreement.of) for who in (ann, bea, cid)
+    ] == [
+        (0.5, 2),
+        (0.5, 2),
+        (0.0, 2),
+    ]
+
+
+def test_speed_is_a_median_and_told_by_a_thousand_characters_too(people: People, compose: Compose) -> None:
+    batch = compose(3, responses_per_task=2, text=lambda: "x" * 248)
+    (ann,) = people(1)
+    for task, seconds in zip(batch.tasks.all(), (10, 40, 20), strict=True):
+        give(task, ann, [[0], [1]], seconds=seconds)
+    (found,) = figures_of(batch).values()
+    # Two responses of 250 characters each: half a thousand.
+    assert (found.median_seconds, found.seconds_per_1000) == (20, 40)
+
+
+def test_gold_of_the_projects_gold_batches_counts_and_that_of_other_batches_does_not(
+    project: Project, people: People, compose: Compose, sources: list[Source]
+) -> None:
+    (ann,) = people(1)
+    plain, golden, other = (compose(1, responses_per_task=2) for _ in range(3))
+    Batch.objects.filter(pk=golden.pk).update(kind=Batch.Kind.GOLD)
+    Task.objects.filter(batch__in=[golden, other]).update(gold_tiers=[[0], [1]])
+    give(plain.tasks.get(), ann, [[0], [1]])
+    give(golden.tasks.get(), ann, [[0], [1]])
+    give(other.tasks.get(), ann, [[1], [0]])
+    gold = figures_of(plain)[ann.username].gold_accuracy
+    assert (gold.value, gold.of) == (1.0, 1)
+
+
+def test_of_nothing_there_are_no_figures(compose: Compose) -> None:
+    assert figures_of(compose(1)) == {}

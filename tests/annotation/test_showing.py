@@ -49,7 +49,7 @@ def test_the_view_is_plain_data_from_which_no_source_can_be_reached(
     assert isinstance(view.pop("leased_until"), datetime)
     plain = json.dumps(view)  # raises where an object with relations is in it
     assert "zebrafinch" not in plain
-    inner = {"slug", "name", "role", "content", "number", "text", "ended", "ties", "partial"}
+    inner = {"slug", "name", "role", "content", "number", "text", "ended", "ties", "partial", "strength"}
     assert keys_of(view) <= FIELDS | inner
 
 
@@ -96,6 +96,6 @@ def test_the_view_has_all_that_ranking_needs(project: Project, people: People, c
 
     assert (view["assignment"], view["lease"], view["state"]) == (place.pk, str(place.lease), "leased")
     assert view["prompt"] == place.task.prompt.messages
-    assert view["rules"] == {"ties": True, "partial": False}
+    assert view["rules"] == {"ties": True, "partial": False, "strength": False}
     assert view["aspects"] == [{"name": "safety", "question": "Is it safe?", "steps": 3}]
     assert view["project"] == {"slug": "answers", "name": "Answers"}

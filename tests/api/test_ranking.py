@@ -8,6 +8,7 @@ from typing import Any
 from rest_framework.test import APIClient
 
 from annotation.batching import close_batch
+from annotation.projects import update_project
 from tests.api.world import World
 
 
@@ -97,3 +98,81 @@ def test_nothing_left_to_rank_is_no_content(world: World) -> None:
     assert (
         world.client("colleague").post(f"/api/v1/projects/{world.project.slug}/next-task").status_code == 204
     )
+
+
+def test_what_is_said_besides_the_ranking_is_given_back_and_found(world: World) -> None:
+    update_project(project=world.project, ask_strength=True)
+    client, reviewer = world.client("colleague"), world.client("reviewer")
+    task = take(client, world)
+    assert task["rules"] == {"ties": True, "partial": False, "strength": True}
+    flags = [{"number": 0, "kind": "unsafe", "note": ""}, {"number": 1, "kind": "other", "note": "Rude."}]
+    written = [{"number": 2, "text": "Edited."}, {"number": None, "text": "Anew."}]
+
+    place = f"/api/v1/assignments/{task['assignment']}"
+    made = client.post(f"{place}/submit", answer(task, strengths=[4], flags=flags, demonstrations=written))
+
+    assert made.status_code == 201, made.content
+    assert (made.json()["strengths"], made.json()["flags"], made.json()["demonstrations"]) == (
+        [4],
+        flags,
+        written,
+    )
+    rankings, tasks = (f"/api/v1/projects/{world.project.slug}/{name}" for name in ("rankings", "tasks"))
+    pk = made.json()["id"]
+    for query in ("flag=unsafe", "flag=other", "demonstrated=true"):
+        assert [r["id"] for r in reviewer.get(f"{rankings}?{query}").json()["results"]] == [pk], query
+    assert reviewer.get(f"{rankings}?flag=truncated").json()["count"] == 0
+    assert pk not in [r["id"] for r in reviewer.get(f"{rankings}?demonstrated=false").json()["results"]]
+    assert reviewer.get(f"{rankings}?flag=rude").status_code == 400
+    found = reviewer.get(f"{tasks}?flag=unsafe").json()["results"]
+    assert [t["id"] for t in found] == [made.json()["task"]]
+
+    client.post(f"{place}/amend", {"key": str(uuid.uuid4()), "tiers": [[0, 1, 2]]})
+    assert reviewer.get(f"{tasks}?flag=unsafe").json()["count"] == 0, "the latest revision counts"
+    assert reviewer.get(f"{rankings}?flag=unsafe").json()["count"] == 1
+    assert reviewer.get(f"{rankings}?flag=unsafe&current=true").json()["count"] == 0
+
+
+def test_what_is_said_wrongly_is_refused_with_the_field(world: World) -> None:
+    client = world.client("colleague")
+    task = take(client, world)
+    submit = f"/api/v1/assignments/{task['assignment']}/submit"
+    for said, status in (
+        ({"flags": [{"number": 0, "kind": "rude"}]}, 400),
+        ({"flags": [{"number": 0}]}, 400),
+        ({"flags": [{"number": 0, "kind": "unsafe", "why": ""}]}, 400),
+        ({"flags": [{"number": 0, "kind": "other"}]}, 422),
+        ({"flags": [{"number": 8, "kind": "unsafe"}]}, 422),
+        ({"flags": [{"number": 0, "kind": "unsafe", "note": "x" * 1001}]}, 400),
+        ({"demonstrations": [{"number": 0, "text": ""}]}, 400),
+        ({"demonstrations": [{"number": 0, "text": " "}]}, 422),
+        ({"demonstrations": [{"number": 0, "text": task["responses"][0]["text"]}]}, 422),
+        ({"strengths": [5]}, 400),
+        ({"strengths": [2]}, 422),
+    ):
+        if "demonstrations" in said and status == 422:
+            said["demonstrations"][0]["number"] = task["responses"][0]["number"]
+        refused = client.post(submit, answer(task, **said))
+        assert refused.status_code == status, (said, refused.content)
+        assert refused.json()["errors"][0]["field"].startswith(next(iter(said)))
+    assert client.post(submit, answer(task)).status_code == 201
+
+
+def test_a_rubric_begins_or_completes_a_project(world: World) -> None:
+    manager, address = world.client("manager"), f"/api/v1/projects/{world.project.slug}/aspects"
+    done = manager.post(address, {"rubric": "answer_engine"})
+    assert done.status_code == 200, done.content
+    assert [a["name"] for a in done.json()["aspects"]] == [
+        "accuracy",
+        "relevance",
+        "citations",
+        "formatting",
+        "safety",
+    ]
+    assert done.json()["aspects"][0]["question"] == "Is it true?", "what was there stays as it was"
+    assert manager.post(address, {"rubric": "search"}).status_code == 400
+    assert world.client("annotator").post(address, {"rubric": "answer_engine"}).status_code == 403
+    body = {"name": "Engine", "rubric": "general_assistant", "ask_strength": True}
+    made = world.client("admin").post("/api/v1/projects", body)
+    assert [a["name"] for a in made.json()["aspects"]] == ["helpful", "honest", "harmless"]
+    assert made.json()["ask_strength"] is True

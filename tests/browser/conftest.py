@@ -13,11 +13,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
 from django.test import Client
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from annotation.models import User
+from annotation.models import Project, User
 from tests.browser import chromium
 from tests.frontend.conftest import people, project  # noqa: F401 (fixtures)
+from tests.frontend.content import fill
 
 # Playwright's own loop runs in this thread; Django would take its queries for ones in a coroutine.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -71,6 +72,20 @@ def visit(browser: Browser, live_server: object) -> Iterator[Visit]:
     for context in contexts:
         context.close()
     assert not complaints, complaints
+
+
+@pytest.fixture
+def rank(visit: Visit, project: Project, people: dict[str, User]) -> Callable[..., Page]:  # noqa: F811
+    """Opens the ranking page as the annotator, with two tasks to do if no batch is there yet."""
+
+    def go(**options: object) -> Page:
+        if not project.batches.exists():
+            fill(project)
+        page = visit(f"/projects/{project.slug}/rank/", people["annotator"], **options)
+        expect(page.locator("[data-workbench], [data-nothing]")).to_be_visible()
+        return page
+
+    return go
 
 
 @pytest.fixture

@@ -1,355 +1,16 @@
-"""The annotators' page, as annotators use it: by keys, by mouse, by touch, and when things go wrong."""
+"""The annotators' page from task to task, and when things go wrong."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from datetime import timedelta
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from annotation.assigning import next_assignment
-from annotation.batching import close_batch
-from annotation.models import Aspect, Assignment, Project, Ranking, Skip, User
-from tests.browser.conftest import PHONE, Visit, assert_fits
-from tests.frontend.content import PROMPTS, RESPONSES, fill
+from annotation.models import Aspect, Project, Ranking, Skip
+from tests.browser.ranking import Picture, number_of, sent, submitted, tiers_on_board
 
 pytestmark = pytest.mark.browser
-Picture = Callable[[Page, str], None]
-
-
-@pytest.fixture
-def rank(visit: Visit, project: Project, people: dict[str, User]) -> Callable[..., Page]:
-    """Opens the ranking page as the annotator, with two tasks to do."""
-
-    def go(**options: object) -> Page:
-        if not project.batches.exists():
-            fill(project)
-        page = visit(f"/projects/{project.slug}/rank/", people["annotator"], **options)
-        expect(page.locator("[data-workbench], [data-nothing]")).to_be_visible()
-        return page
-
-    return go
-
-
-def number_of(page: Page, letter: str) -> int:
-    return int(page.locator(f"[data-letter={letter}]").get_attribute("data-response"))
-
-
-def tiers_on_board(page: Page) -> list[list[str]]:
-    """The letters in each tier of the board, empty tiers left out."""
-    return [
-        letters
-        for zone in page.locator("[data-zone]:not([data-zone='0'])").all()
-        if (letters := [chip.inner_text().strip() for chip in zone.locator(".chip > .letter").all()])
-    ]
-
-
-def submitted(page: Page) -> None:
-    """Waits until the page shows something other than the task it showed."""
-    shown = page.locator("[data-workbench]").get_attribute("data-assignment")
-    page.keyboard.press("Enter")
-    expect(page.locator(f"[data-assignment='{shown}']")).to_have_count(0)
-
-
-def test_by_keys_alone(rank: Callable[..., Page]) -> None:
-    page = rank()
-    assert tiers_on_board(page) == []
-    a, b, c, d = (number_of(page, letter) for letter in "ABCD")
-
-    page.keyboard.press("2")  # A
-    page.keyboard.press("=")  # B, tied with A
-    page.keyboard.press("1")  # C
-    page.keyboard.press("1")  # D
-    page.keyboard.press("Shift+ArrowDown")
-    page.keyboard.press("Shift+ArrowDown")
-    assert tiers_on_board(page) == [["C"], ["A", "B"], ["D"]]
-    page.keyboard.press("a")
-    page.keyboard.press("0")
-    assert tiers_on_board(page) == [["C"], ["B"], ["D"]]
-    page.keyboard.press("z")
-    expect(page.locator("[data-announcer]")).to_have_text("Undone.")
-    submitted(page)
-
-    ranking = Ranking.objects.get()
-    assert ranking.tiers == [[c], sorted([a, b], key=ranking.shown_order.index), [d]]
-    expect(page.locator("[data-count]")).to_have_text("0 of 4 ranked")
-    assert tiers_on_board(page) == []
-
-
-def test_short_responses_stand_close_together(rank: Callable[..., Page]) -> None:
-    page = rank(viewport={"width": 1440, "height": 1600})  # higher than they are
-    boxes = [card.bounding_box() for card in page.locator("[data-response]").all()]
-    gaps = [below["y"] - above["y"] - above["height"] for above, below in itertools.pairwise(boxes)]
-    assert max(gaps) <= 16, gaps
-
-
-def test_what_a_key_did_is_said_aloud(rank: Callable[..., Page]) -> None:
-    page = rank()
-    said = page.locator("[data-announcer]")
-
-    page.keyboard.press("2")
-    expect(said).to_have_text("Response A: tier 2.")
-    page.keyboard.press("=")
-    expect(said).to_have_text("Response B: tier 2, tied with A.")
-    page.keyboard.press("Enter")
-    expect(said).to_have_text("Response C is not ranked yet.")
-    expect(page.locator("[data-letter=C]")).to_be_focused()
-    assert not Ranking.objects.exists()
-
-
-def test_by_mouse_alone(rank: Callable[..., Page]) -> None:
-    page = rank()
-    a, b, c, d = (number_of(page, letter) for letter in "ABCD")
-
-    drag(page, "B", 1)
-    drag(page, "A", 2)
-    drag(page, "C", 2)
-    page.locator("[data-letter=D]").get_by_role("button", name="Tier 4").click()
-    assert tiers_on_board(page) == [["B"], ["A", "C"], ["D"]]
-    page.get_by_role("button", name="Submit").click()
-    expect(page.locator("[data-count]")).to_have_text("0 of 4 ranked")
-
-    ranking = Ranking.objects.get()
-    assert ranking.tiers == [[b], sorted([a, c], key=ranking.shown_order.index), [d]]
-
-
-def drag(page: Page, letter: str, tier: int) -> None:
-    chip = page.locator(f"[data-chip='{number_of(page, letter)}']")
-    zone = page.locator(f"[data-zone='{tier}'] .zone__chips")
-    for part in (chip, zone):
-        part.hover(trial=True)  # waits until it stands still: chips glide to their places after a drop
-    start, end = chip.bounding_box(), zone.bounding_box()
-    page.mouse.move(start["x"] + 20, start["y"] + start["height"] / 2)
-    page.mouse.down()
-    page.mouse.move(start["x"] + 30, start["y"] + start["height"] / 2 + 8, steps=3)
-    page.mouse.move(end["x"] + 40, end["y"] + end["height"] / 2, steps=12)
-    page.mouse.up()
-    expect(zone.locator(chip)).to_be_visible()
-    expect(page.locator("[data-dragging], .sortable-fallback")).to_have_count(0)
-
-
-def test_by_touch_on_a_phone(rank: Callable[..., Page]) -> None:
-    page = rank(touch=True)
-    a, b, c, d = (number_of(page, letter) for letter in "ABCD")
-
-    for letter, tier in (("A", 3), ("B", 1), ("C", 2), ("D", 2)):
-        button = page.locator(f"[data-letter={letter}]").get_by_role("button", name=f"Tier {tier}")
-        box = button.bounding_box()
-        assert min(box["width"], box["height"]) >= 44
-        button.tap()
-    page.get_by_role("button", name="Submit").tap()
-    expect(page.locator("[data-count]")).to_have_text("0 of 4 ranked")
-
-    ranking = Ranking.objects.get()
-    assert ranking.tiers == [[b], sorted([c, d], key=ranking.shown_order.index), [a]]
-
-
-def test_a_word_without_an_end_keeps_the_buttons_in_reach_on_a_phone(
-    rank: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    endless = f"https://example.org/{'very-long_' * 40} and {'w' * 400}"
-    prompts = [prompt | {"prompt": f"{prompt['prompt']} {endless}"} for prompt in PROMPTS]
-    texts = {key: [f"{text} {endless}" for text in of_prompt] for key, of_prompt in RESPONSES.items()}
-    monkeypatch.setattr("tests.frontend.content.PROMPTS", prompts)
-    monkeypatch.setattr("tests.frontend.content.RESPONSES", texts)
-    page = rank(touch=True)
-    assert_fits(page)
-    submit = page.get_by_role("button", name="Submit").bounding_box()
-    assert submit["x"] + submit["width"] <= PHONE["width"]
-
-
-def test_on_a_phone_each_task_begins_with_its_prompt(
-    rank: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    long = {key: [f"{text} {'A long story. ' * 200}" for text in texts] for key, texts in RESPONSES.items()}
-    monkeypatch.setattr("tests.frontend.content.RESPONSES", long)
-    page = rank(viewport={"width": 390, "height": 844})
-    for _ in range(2):
-        assert page.evaluate("scrollY") == 0
-        page.locator("[data-response]").first.focus()
-        for _ in range(4):
-            page.keyboard.press("1")
-        assert page.evaluate("scrollY") > 0, "a card that is moved to is shown"
-        submitted(page)
-
-
-def test_nothing_that_is_tabbed_to_stands_below_the_bar(rank: Callable[..., Page]) -> None:
-    page = rank(viewport={"width": 390, "height": 844})
-    low = page.locator(".actions").bounding_box()["y"]
-    page.locator(".why summary").click()
-    page.locator("[data-response]").first.focus()
-
-    seen = []
-    while not page.evaluate("document.activeElement.matches('.actions *')"):
-        seen.append(page.evaluate("document.activeElement.getBoundingClientRect().bottom"))
-        page.keyboard.press("Tab")
-    assert len(seen) > 16, "cards, tiers' buttons, and the reason's field"
-    assert max(seen[1:]) <= low  # the first is a card, which may be higher than the window
-
-
-def test_no_control_is_cut_by_the_bar_wherever_the_page_is_scrolled(rank: Callable[..., Page]) -> None:
-    page = rank(viewport={"width": 390, "height": 844})
-    rows = page.locator(".tier-buttons").all()
-    assert len(rows) == 4
-    for row in rows[1:]:  # the first stands too high to come near the bar
-        for shown in (6, 12, 18):  # pixels of the row above the bar's buttons
-            edge = page.locator(".actions__tools").bounding_box()["y"]
-            page.evaluate("by => scrollBy(0, by)", row.bounding_box()["y"] + shown - edge)
-            found = Axe().run(page, options={"runOnly": {"type": "rule", "values": ["target-size"]}})
-            assert found.violations_count == 0, found.generate_report()
-
-
-def test_in_a_low_window_the_bar_gives_its_room_to_the_responses(rank: Callable[..., Page]) -> None:
-    page = rank(viewport={"width": 640, "height": 360})
-    assert page.locator(".actions").bounding_box()["y"] > 360
-    page.get_by_role("button", name="Submit").scroll_into_view_if_needed()
-    box = page.locator(".actions").bounding_box()
-    assert box["y"] + box["height"] <= 360.5
-    assert_fits(page)
-
-
-def test_a_reload_keeps_what_was_done(rank: Callable[..., Page]) -> None:
-    page = rank()
-    page.keyboard.press("2")
-    page.keyboard.press("1")
-    page.locator(".why summary").click()
-    page.get_by_label("Why you ranked them so").fill("B says how long.")
-
-    page.reload()
-
-    assert tiers_on_board(page) == [["B"], ["A"]]
-    expect(page.get_by_label("Why you ranked them so")).to_have_value("B says how long.")
-    expect(page.locator("[data-letter=C]")).to_be_focused()
-
-
-def test_a_double_enter_is_one_ranking(rank: Callable[..., Page]) -> None:
-    page = rank()
-    first = page.locator("[data-workbench]").get_attribute("data-assignment")
-    page.route("**/submit/", lambda route: (page.wait_for_timeout(300), route.continue_()))
-    for tier in "1234":
-        page.keyboard.press(tier)
-
-    page.keyboard.press("Enter")
-    page.keyboard.press("Enter")
-    expect(page.locator(f"[data-assignment='{first}']")).to_have_count(0)
-    page.keyboard.press("Enter")
-
-    assert Ranking.objects.count() == 1
-
-
-def test_without_a_network_the_ranking_waits_and_is_sent_once(rank: Callable[..., Page]) -> None:
-    page = rank()
-    first = page.locator("[data-workbench]").get_attribute("data-assignment")
-    for tier in "1123":
-        page.keyboard.press(tier)
-
-    page.context.set_offline(True)
-    page.keyboard.press("Enter")
-    expect(page.get_by_text("No connection to the server.")).to_be_visible()
-    assert not Ranking.objects.exists()
-    page.context.set_offline(False)
-
-    expect(page.locator(f"[data-assignment='{first}']")).to_have_count(0)
-    assert Ranking.objects.count() == 1
-
-
-def test_a_server_that_fails_each_time_is_told_from_no_connection_and_asked_again_by_hand(
-    rank: Callable[..., Page], picture: Picture
-) -> None:
-    page = rank()
-    first = page.locator("[data-workbench]").get_attribute("data-assignment")
-    asked = []
-    page.route("**/submit/", lambda route: (asked.append(route), route.fulfill(status=500, body="fault")))
-    for tier in "1123":
-        page.keyboard.press(tier)
-
-    page.keyboard.press("Enter")
-    for _ in range(3):
-        page.get_by_role("button", name="Send now").click()
-    told = page.get_by_role("alert")
-    expect(told).to_contain_text("kept in this browser. Try again in a few minutes")
-    expect(told).not_to_contain_text("No connection")
-    assert tiers_on_board(page) == [["A", "B"], ["C"], ["D"]]
-    picture(page, "rank-failing")
-    assert len(asked) == 4, "it goes on asking by itself"
-
-    page.unroute("**/submit/")
-    page.get_by_role("button", name="Try again").click()
-    expect(page.locator(f"[data-assignment='{first}']")).to_have_count(0)
-    assert Ranking.objects.count() == 1
-
-
-def test_an_answer_whose_receipt_was_lost_is_not_taken_twice(rank: Callable[..., Page]) -> None:
-    page = rank()
-    first = page.locator("[data-workbench]").get_attribute("data-assignment")
-    lost = []
-
-    def swallow(route: object) -> None:
-        if lost:
-            route.continue_()
-        else:
-            lost.append(route.fetch())  # the server has it; the page never hears so
-            route.abort()
-
-    page.route("**/submit/", swallow)
-    for tier in "1234":
-        page.keyboard.press(tier)
-    page.keyboard.press("Enter")
-
-    expect(page.locator(f"[data-assignment='{first}']")).to_have_count(0)
-    assert lost[0].ok
-    assert Ranking.objects.count() == 1
-
-
-def test_a_place_that_went_to_somebody_else_is_told_and_the_next_one_offered(
-    rank: Callable[..., Page], project: Project, people: dict[str, User]
-) -> None:
-    page = rank()
-    for tier in "1234":
-        page.keyboard.press(tier)
-    Assignment.objects.filter(state="leased").update(leased_until=timezone.now() - timedelta(minutes=1))
-    for _ in range(2):
-        place = next_assignment(annotator=people["reviewer"], project=project)
-        Assignment.objects.filter(pk=place.pk).update(state="submitted", lease=None, leased_until=None)
-
-    page.keyboard.press("Enter")
-
-    expect(page.get_by_role("alert")).to_contain_text("still in this browser")
-    assert tiers_on_board(page) == [["A"], ["B"], ["C"], ["D"]]
-    page.get_by_role("button", name="Take the next task").click()
-    expect(page.get_by_role("heading", name="Nothing is left for you right now")).to_be_visible()
-
-
-def test_when_the_batch_was_closed_the_next_task_comes_by_itself(
-    rank: Callable[..., Page], project: Project
-) -> None:
-    page = rank()
-    for tier in "1234":
-        page.keyboard.press(tier)
-    close_batch(project.batches.get())
-
-    page.keyboard.press("Enter")
-
-    expect(page.get_by_role("heading", name="Nothing to rank yet")).to_be_visible()
-    expect(page.get_by_text("This batch was closed")).to_be_visible()
-
-
-def test_a_task_is_given_back_and_what_was_done_of_it_stays_in_the_browser(
-    rank: Callable[..., Page], project: Project
-) -> None:
-    page = rank()
-    page.keyboard.press("2")
-
-    page.get_by_role("button", name="Give back").click()
-
-    expect(page.get_by_text("Given back")).to_be_visible()
-    assert not Assignment.objects.filter(state="leased").exists()
-    page.goto(f"/projects/{project.slug}/rank/")
-    assert tiers_on_board(page) == [["A"]]
 
 
 def test_a_ranking_is_changed_by_keys_from_the_history(
@@ -369,7 +30,7 @@ def test_a_ranking_is_changed_by_keys_from_the_history(
     picture(page, "rank-change")
     page.keyboard.press("s")
     expect(page.get_by_role("dialog")).to_have_count(0)
-    page.keyboard.press("a")
+    page.keyboard.press("Shift+A")
     page.keyboard.press("4")
     page.keyboard.press("Enter")
 
@@ -378,22 +39,6 @@ def test_a_ranking_is_changed_by_keys_from_the_history(
         [[a], [b], sorted([c, d], key=Ranking.objects.first().shown_order.index)],
         [[b], sorted([c, d], key=Ranking.objects.first().shown_order.index), [a]],
     ]
-
-
-def test_a_lease_is_renewed_while_somebody_works(rank: Callable[..., Page], project: Project) -> None:
-    rank().context.close()
-    place = Assignment.objects.get(state="leased")
-    nearly_over = timezone.now() + timedelta(minutes=project.lease_minutes / 3)
-    Assignment.objects.filter(pk=place.pk).update(leased_until=nearly_over)
-    page = rank()
-    expect(page.locator("[data-clock]")).to_have_text("10 min left")
-
-    with page.expect_response("**/renew/"):
-        page.keyboard.press("ArrowDown")
-
-    expect(page.locator("[data-clock]")).to_have_text("30 min left")
-    place.refresh_from_db()
-    assert place.leased_until > nearly_over
 
 
 def test_a_task_is_skipped_by_keys(rank: Callable[..., Page]) -> None:
@@ -405,6 +50,7 @@ def test_a_task_is_skipped_by_keys(rank: Callable[..., Page]) -> None:
     page.keyboard.press("Enter")
 
     expect(page.locator(f"[data-assignment='{first}']")).to_have_count(0)
+    sent(page)
     assert Skip.objects.get().reason == "The prompt is unclear or broken"
 
 
@@ -417,67 +63,12 @@ def test_a_skip_has_no_reason_that_nobody_chose(rank: Callable[..., Page]) -> No
             page.get_by_label(reason).check()
         page.keyboard.press("Enter")
         expect(page.locator(f"[data-assignment='{task}']")).to_have_count(0)
+        sent(page)
 
     assert list(Skip.objects.order_by("pk").values_list("reason", flat=True)) == [
         "I do not read this language",
         "",
     ]
-
-
-def test_keys_can_be_switched_off(rank: Callable[..., Page]) -> None:
-    page = rank()
-
-    page.keyboard.press("?")
-    page.get_by_label("Use these keys").uncheck()
-    page.keyboard.press("Escape")
-    page.keyboard.press("1")
-    page.keyboard.press("Enter")
-
-    assert tiers_on_board(page) == []
-    expect(page.get_by_role("dialog")).to_have_count(0)
-
-
-def test_a_project_without_ties_keeps_an_order(rank: Callable[..., Page], project: Project) -> None:
-    project.allow_ties = False
-    project.save()
-    page = rank()
-
-    page.keyboard.press("1")  # A
-    page.keyboard.press("1")  # B goes first and pushes A down
-    page.keyboard.press("=")
-    expect(page.locator("[data-announcer]")).to_have_text("This project asks for an order without ties.")
-    page.keyboard.press("1")
-    page.keyboard.press("2")
-
-    assert tiers_on_board(page) == [["C"], ["D"], ["B"], ["A"]]
-
-
-def test_aspects_are_rated_apart_from_the_ranking(rank: Callable[..., Page], project: Project) -> None:
-    Aspect.objects.create(project=project, name="citations", question="Are its claims cited?", steps=5)
-    page = rank()
-
-    page.locator("[data-letter=B]").get_by_role("radio", name="4").check()
-    page.keyboard.press("a")
-    for tier in "1234":
-        page.keyboard.press(tier)
-    b = number_of(page, "B")
-    submitted(page)
-
-    rating = Ranking.objects.get().aspect_ratings.get()
-    assert (rating.aspect.name, rating.position, rating.rating) == ("citations", b, 4)
-
-
-def test_a_citation_leads_to_its_passage_and_back(rank: Callable[..., Page]) -> None:
-    page = rank()
-    for tier in "1111":
-        page.keyboard.press(tier)
-    submitted(page)
-    citation = page.locator("a.citation", has_text="[1]").first
-
-    citation.click()
-    expect(page.locator("#passage-1")).to_be_focused()
-    page.keyboard.press("Escape")
-    expect(citation).to_be_focused()
 
 
 def test_after_the_last_task_the_page_says_so(rank: Callable[..., Page], picture: Picture) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 
+import pytest
+
 from annotation.batching import compose_batch
 from annotation.importing import import_prompts
 from annotation.models import Batch, Project, Response, Source
@@ -73,8 +75,8 @@ Tie responses that you would be equally glad to get. For cited answers, check th
 """
 
 
-def fill(project: Project, *, overlap: int = 1) -> Batch:
-    """Give the project two prompts with four responses each, and open a batch of them."""
+def fill(project: Project, *, overlap: int = 1, responses_per_task: int = 4) -> Batch:
+    """Give the project ``PROMPTS`` with their ``RESPONSES``, and open a batch of tasks of so many responses."""
     project.guidelines = GUIDELINES
     project.save()
     import_prompts(project=project, rows=enumerate(PROMPTS, start=1))
@@ -94,6 +96,20 @@ def fill(project: Project, *, overlap: int = 1) -> Batch:
         name="First tasks",
         prompts=prompts,
         sources=sources,
-        responses_per_task=4,
+        responses_per_task=responses_per_task,
         overlap=overlap,
     ).batch
+
+
+def many(monkeypatch: pytest.MonkeyPatch, responses: int, *, tasks: int = 1) -> None:
+    """Make ``fill`` bring so many tasks, each with so many responses of some length."""
+    keys = [f"question-{task}" for task in range(tasks)]
+    texts = [text for of_prompt in RESPONSES.values() for text in of_prompt]
+    monkeypatch.setitem(
+        globals(), "PROMPTS", [{"key": key, "prompt": f"Why is that so? ({key})"} for key in keys]
+    )
+    monkeypatch.setitem(
+        globals(),
+        "RESPONSES",
+        {key: [f"{texts[at % len(texts)]}\n\nNumber {at}." for at in range(responses)] for key in keys},
+    )

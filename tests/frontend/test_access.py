@@ -24,6 +24,7 @@ PAGES = {
     "": "annotator",
     "rank/": "annotator",
     "history/": "annotator",
+    "review/": "reviewer",
     "prompts/": "reviewer",
     "prompts/upload/": "manager",
     "prompts/template.jsonl": "manager",

@@ -178,9 +178,9 @@ def test_a_skipped_prompt_is_shown_by_its_last_message_and_cut_with_an_ellipsis(
     Task.objects.create(batch=batch, prompt=long, overlap=1, seed=1)
     for task in batch.tasks.all():
         Skip.objects.create(task=task, annotator=User.objects.get(username="annotator"))
-    page = as_role("reviewer").get(reverse("batch", args=[project.slug, batch.pk])).content.decode()
+    page = as_role("reviewer").get(reverse("batch_quality", args=[project.slug, batch.pk])).content.decode()
     assert ("egg " * 60)[:199].strip() + "…" in page
-    assert f">{short.messages[-1]['content']}</th>" in page
+    assert f">{short.messages[-1]['content']}</a></th>" in page
 
 
 def test_a_manager_adds_a_listed_endpoint_and_chooses_no_key(

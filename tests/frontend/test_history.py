@@ -13,6 +13,7 @@ from django.test import Client
 
 from annotation.batching import close_batch
 from annotation.models import Aspect, Batch, Project, Ranking, User
+from annotation.projects import update_project
 from annotation.submitting import amend, submit
 from tests.frontend.test_ranking import answer_to, held, post
 
@@ -22,16 +23,20 @@ Compose = Callable[..., Batch]
 
 @pytest.fixture
 def ranking(project: Project, people: dict[str, User], compose: Compose) -> Ranking:
-    """The annotator's, with a rating, of the only task."""
+    """The annotator's, of the only task, with all that can be said besides."""
     Aspect.objects.create(project=project, name="safety")
+    update_project(project=project, ask_strength=True)
     compose()
     place = held(project, people)
-    ratings = {"safety": {str(place.shown_order[0]): 4}}
-    return submit(
-        annotator=people["annotator"],
-        assignment_id=place.pk,
-        **answer_to(place, ratings=ratings, rationale="Short."),
-    )
+    first = place.shown_order[0]
+    said = {
+        "strengths": [3],
+        "ratings": {"safety": {str(first): 4}},
+        "flags": [{"number": first, "kind": "unsafe"}, {"number": first, "kind": "other", "note": "Flat."}],
+        "demonstrations": [{"number": first, "text": "Eight."}, {"number": None, "text": "Nine."}],
+        "rationale": "Short.",
+    }
+    return submit(annotator=people["annotator"], assignment_id=place.pk, **answer_to(place, **said))
 
 
 def test_the_history_lists_ones_own_rankings_once_each_newest_first(
@@ -90,7 +95,10 @@ def test_change_shows_the_answer_as_it_was_given_and_nothing_of_where_responses_
     assert shown == ranking.shown_order
     assert draft == {
         "tiers": {str(first): 1, **{str(other): 2 for other in others}},
+        "strengths": {f"{first}>{','.join(map(str, sorted(others)))}": 3},
         "ratings": {"safety": {str(first): 4}},
+        "flags": {str(first): {"unsafe": "", "other": "Flat."}},
+        "demonstrations": {str(first): "Eight.", "anew": "Nine."},
         "rationale": "Short.",
         "seconds": 12,
     }
@@ -99,7 +107,14 @@ def test_change_shows_the_answer_as_it_was_given_and_nothing_of_where_responses_
 
 
 def test_a_change_is_a_new_revision(project: Project, as_role: AsRole, ranking: Ranking) -> None:
-    answer = {"key": str(uuid.uuid4()), "tiers": ranking.tiers[::-1], "seconds": 20}
+    answer = {
+        "key": str(uuid.uuid4()),
+        "tiers": ranking.tiers[::-1],
+        "strengths": [1],
+        "flags": [{"number": 0, "kind": "truncated"}],
+        "demonstrations": [{"number": None, "text": "Ten."}],
+        "seconds": 20,
+    }
 
     response = post(
         as_role("annotator"), f"/projects/{project.slug}/history/{ranking.assignment_id}/amend/", answer
@@ -110,6 +125,12 @@ def test_a_change_is_a_new_revision(project: Project, as_role: AsRole, ranking: 
         (1, ranking.tiers),
         (2, ranking.tiers[::-1]),
     ]
+    second = Ranking.objects.get(revision=2)
+    assert (second.strengths, second.flags.get().kind, second.demonstrations.get().text) == (
+        [1],
+        "truncated",
+        "Ten.",
+    )
 
 
 def test_a_change_that_cannot_be_taken_gets_a_sentence(
@@ -148,3 +169,43 @@ def test_a_closed_batch_offers_no_change(
     answer = {"key": str(uuid.uuid4()), "tiers": ranking.tiers[::-1]}
     response = post(client, f"{address}{ranking.assignment_id}/amend/", answer)
     assert (response.status_code, response.json()["code"]) == (409, "closed")
+
+
+def test_an_answer_comes_in_place_as_it_was_given_and_its_change_brings_the_next_task(
+    ranking: Ranking, project: Project, as_role: AsRole, compose: Compose
+) -> None:
+    compose()
+    client = as_role("annotator")
+
+    shown = client.get(f"/projects/{project.slug}/history/{ranking.assignment_id}/in-place/").json()["html"]
+    draft = json.loads(html.unescape(re.search('data-draft="([^"]*)"', shown).group(1)))
+    changed = post(
+        client,
+        f"/projects/{project.slug}/history/{ranking.assignment_id}/amend/",
+        {"key": str(uuid.uuid4()), "tiers": ranking.tiers[::-1], "besides": []},
+    ).json()
+
+    assert draft["tiers"] == {
+        str(number): tier for tier, numbers in enumerate(ranking.tiers, 1) for number in numbers
+    }
+    assert (draft["rationale"], draft["seconds"]) == ("Short.", 12)
+    assert "zebrafinch" not in shown
+    assert changed["progress"]["done"] == 1, "a change is not another task"
+    assert "data-workbench" in changed["html"]
+    assert [each.revision for each in Ranking.objects.order_by("pk")] == [1, 2]
+    assert "is changed" not in client.get(f"/projects/{project.slug}/").text, "the page says so itself"
+
+
+def test_an_answer_of_a_closed_batch_does_not_come_in_place(
+    ranking: Ranking, project: Project, as_role: AsRole
+) -> None:
+    close_batch(ranking.task.batch)
+
+    answer = as_role("annotator").get(f"/projects/{project.slug}/history/{ranking.assignment_id}/in-place/")
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "closed")
+
+
+def test_nobody_gets_anothers_answer_in_place(ranking: Ranking, project: Project, as_role: AsRole) -> None:
+    address = f"/projects/{project.slug}/history/{ranking.assignment_id}/in-place/"
+    assert as_role("reviewer").get(address).status_code == 404

@@ -22,9 +22,10 @@ from alignment.datasets import build_dataset
 from alignment.model_versions import register_base
 from alignment.rounds import advance_round, start_round
 from alignment.sources import create_model_source
+from annotation.answer_columns import read_answers
 from annotation.assigning import next_assignment
 from annotation.models import Assignment, Batch, Project, Ranking, User
-from annotation.quality import annotator_figures
+from annotation.quality import annotator_figures, batches_of
 from annotation.submitting import submit
 from frontend import urls
 
@@ -92,6 +93,7 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
     }
     own = {
         "rank_change": {"assignment_id": ranked.pk},
+        "rank_change_in_place": {"assignment_id": ranked.pk},
         "rank_amend": {"assignment_id": ranked.pk},
         "change_model_version": {"change": "archive"},
     }
@@ -242,7 +244,7 @@ def test_what_cannot_be_kept_of_an_answer_is_named_and_the_task_stays_theirs(
     held.refresh_from_db()
     assert held.state == Assignment.State.LEASED
     assert not Ranking.objects.filter(assignment=held).exists()
-    assert annotator_figures(held.batch)
+    assert annotator_figures(read_answers(batches_of(held.batch)))
 
 
 @pytest.mark.parametrize(
@@ -279,7 +281,7 @@ def test_a_cookie_cannot_break_a_page(client: Client, addresses: dict[str, str])
     "page", ["members/{}/role/", "prompts/{}/", "sources/{}/", "batches/{}/", "batches/{}/close/", "datasets/{}/",
              "datasets/{}/download/", "models/{}/", "rounds/{}/", "rounds/{}/live/", "rounds/{}/retry/",
              "rank/{}/submit/", "rank/{}/skip/", "rank/{}/renew/", "rank/{}/give-back/", "history/{}/",
-             "history/{}/amend/"]
+             "history/{}/in-place/", "history/{}/amend/"]
 )  # fmt: skip
 def test_a_number_in_an_address_that_names_nothing_is_not_found(
     page: str, number: str, project: Project, client: Client

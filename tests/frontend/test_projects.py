@@ -364,6 +364,44 @@ def test_a_manager_edits_the_rubric(project: Project, as_role: AsRole) -> None:
     assert [(a.name, a.steps) for a in project.aspects.all()] == [("safety", 4)]
 
 
+def test_a_button_adds_a_rubric_below_what_stands_in_the_form(project: Project, as_role: AsRole) -> None:
+    client, address = as_role("manager"), f"/projects/{project.slug}/settings/aspects/"
+    page = client.get(f"/projects/{project.slug}/settings/").content.decode()
+    assert 'name="rubric" value="answer_engine"' in page and "relevance, citations, formatting" in page
+    honest = {"name": "honest", "question": "Would I believe it?", "steps": 3}
+
+    answer = client.post(address, rows_of(honest) | {"rubric": "general_assistant"}, follow=True)
+
+    assert "Added: helpful, harmless." in answer.content.decode()
+    rubric = [(a.name, a.question, a.steps) for a in project.aspects.all()]
+    assert rubric[0] == ("honest", "Would I believe it?", 3)
+    assert [name for name, _, _ in rubric] == ["honest", "helpful", "harmless"]
+
+    stands = rows_of(*({"name": n, "question": q, "steps": steps} for n, q, steps in rubric))
+    stands |= {"aspects-INITIAL_FORMS": 3, "rubric": "general_assistant"}
+    again = client.post(address, stands, follow=True)
+    assert "has the aspects of “General assistant” already" in again.content.decode()
+    refused = client.post(address, rows_of() | {"rubric": "search"})
+    assert refused.status_code == 422 and "A rubric is one of" in refused.content.decode()
+    assert project.aspects.count() == 3, "what was refused changed nothing, the rows above it included"
+
+
+@pytest.mark.usefixtures("open_to_all")
+def test_a_project_can_be_made_with_a_rubric(as_role: AsRole) -> None:
+    given = {"name": "Travel tips", "held_out_share": "0.25", "rubric": "answer_engine"}
+    as_role("outsider").post("/projects/new/", given)
+    assert Project.objects.get(name="Travel tips").aspects.count() == 5
+
+
+def test_a_manager_has_annotators_asked_how_much_better(project: Project, as_role: AsRole) -> None:
+    address = f"/projects/{project.slug}/settings/"
+    given = as_role("manager").get(address).context["form"].initial
+    given = {name: value for name, value in given.items() if value not in (None, False)}
+    assert as_role("manager").post(address, given | {"ask_strength": "on"}).status_code == 302
+    project.refresh_from_db()
+    assert project.ask_strength
+
+
 def test_an_aspect_with_ratings_stays(
     project: Project, people: dict[str, User], as_role: AsRole, compose: Compose
 ) -> None:

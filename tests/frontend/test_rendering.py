@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from html.parser import HTMLParser
 
 import pytest
@@ -118,3 +119,77 @@ def test_code_too_long_to_colour_is_still_shown_whole() -> None:
 )
 def test_a_beginning_is_what_is_read_on_one_line(markdown: str, words: str) -> None:
     assert beginning(markdown, 40) == words
+
+
+@pytest.mark.parametrize(
+    ("markdown", "formulas"),
+    [
+        ("So $x^2$ and $a_1 b_1$.", ["x^2", "a_1 b_1"]),
+        (r"By \(a*b*c\) and \[x = y\].", ["a*b*c", "x = y"]),
+        ("$$\na\n= b\n- c\n$$", ["a\n= b\n- c"]),
+        ("- first\n  $$x\n  + y$$", ["x\n+ y"]),
+        ("$$a$$ and $$b$$ on a line", ["a", "b"]),
+        (r"**$\alpha$**", [r"\alpha"]),
+        ("$5 and $10", []),
+        ("It costs $5-$10.", []),
+        ("US$5, A$6", []),
+        ("$5 for lunch, 6$", []),
+        ("$1,000 and more$", []),
+        ("$HOME/bin:$PATH", []),
+        (r"\$x\$", []),
+        ("`$x$`", []),
+        ("```\n$x$\n```", []),
+        (r"\[1\] and \[sic\]", []),
+        (r"\(said in passing\)", []),
+        ("$$\nnever closed", []),
+        ("$$\n\nx\n$$", []),
+    ],
+)
+def test_formulas_are_kept_from_markdown_and_prices_are_no_formulas(
+    markdown: str, formulas: list[str]
+) -> None:
+    found = re.findall(r'<span class="math(?: math-display)?">(.*?)</span>', render(markdown), re.DOTALL)
+
+    assert found == formulas
+
+
+def test_a_formula_is_text_until_the_page_draws_it() -> None:
+    assert render("$<img src=x onerror=alert(1)>$") == (
+        '<p><span class="math">&lt;img src=x onerror=alert(1)&gt;</span></p>\n'
+    )
+
+
+@pytest.mark.parametrize("text", ["$x " * 50_000, "$$\n" * 50_000, r"\[" * 50_000, "$$\nx" + "\n" * 100_000])
+def test_signs_of_formulas_without_an_end_take_no_time(text: str) -> None:
+    start = time.process_time()
+    render(text)
+    assert time.process_time() - start < 5
+
+
+def test_a_list_of_citations_leads_to_each_passage() -> None:
+    html = render("Twice a day [1, 2; 1].", passages=["1", "2"])
+
+    assert re.findall(r'href="(#passage-\d)"[^>]*>([^<]*)<', html) == [
+        ("#passage-1", "1"),
+        ("#passage-2", "2"),
+        ("#passage-1", "1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ids", "text", "astray"),
+    [
+        (["1", "2", "3"], "[7] [12] [1] [x] [sic] [2021] `[8]` [9](https://example.org)", ["[7]", "[12]"]),
+        (["1", "2"], "[1, 9] and [3, see]", ["9"]),
+        (["doc1", "doc2"], "[doc4] [doc1] [4] [dog4]", ["[doc4]"]),
+        (["a", "b"], "[c] [x] [a]", []),
+        ([], "[7]", []),
+    ],
+)
+def test_a_citation_that_could_name_a_passage_and_names_none_is_marked(
+    ids: list[str], text: str, astray: list[str]
+) -> None:
+    marked = re.compile(r'<span class="citation-astray">([^<]*)<span class="visually-hidden">')
+
+    assert marked.findall(render(text, passages=ids, checked=True)) == astray
+    assert marked.findall(render(text, passages=ids)) == []

@@ -12,7 +12,7 @@ from training.engine.conversation import Message, check_prompt, render
 from training.engine.methods import RankingMethod, TrainingMethod
 from training.engine.models import encode_prompt
 from training.engine.packing import Branching, Tokens
-from training.engine.records import Ranking, best_response, comparisons, read_rankings, sigmoid
+from training.engine.records import Ranking, best_response, comparisons, imitated, read_rankings, sigmoid
 from training.engine.refusal import Refused
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Reading:
     """Longest prompt with response, in tokens."""
     examples: list[Example] = field(default_factory=list)
     records: int = 0
-    """Rankings or conversations in the file."""
+    """Rankings in the file; for instruction tuning, replies to imitate: a ranking may have several demonstrations."""
     silent: int = 0
     """Of them, those that say nothing: no preference, or of weight 0."""
     long: int = 0
@@ -110,7 +110,7 @@ def read_examples(
             is beyond the length and that is to be refused.
     """
     reading = Reading(where, Path(path), method.max_length)
-    for ranking in _records(path):
+    for ranking in _learned(path, method):
         reading.records += 1
         example = _encode(ranking, method, tokenizer)
         if example is None:
@@ -126,6 +126,15 @@ def read_examples(
             "with `method.too_long` whether to cut them or to leave_out those responses."
         )
     return reading
+
+
+def _learned(path: str, method: TrainingMethod) -> Iterator[Ranking]:
+    """Yield what examples are made of: rankings to compare within, or each reply to imitate as a ranking of its own."""
+    for ranking in _records(path):
+        if isinstance(method, RankingMethod):
+            yield ranking
+        else:
+            yield from imitated(ranking) or [ranking]
 
 
 def _records(path: str) -> Iterator[Ranking]:

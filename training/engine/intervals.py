@@ -10,6 +10,7 @@ import numpy as np
 FEWEST_FOR_BOOTSTRAP = 10
 RESAMPLES = 10_000
 RESAMPLED_AT_ONCE = 1_000_000
+MOST_FOR_BOOTSTRAP = 5_000
 Z_95 = 1.959964
 
 
@@ -51,6 +52,10 @@ def win_rate_interval(rates: Sequence[float] | np.ndarray, *, seed: int = 0) -> 
         raise ValueError("an interval needs at least one prompt")
     if len(rates) < FEWEST_FOR_BOOTSTRAP or rates[0] == rates[-1]:
         return _wilson(float(rates.mean()), len(rates))
+    if len(rates) > MOST_FOR_BOOTSTRAP:
+        # The mean of so many is as good as normal, and resamples would say the same, slowly.
+        mean, half = float(rates.mean()), Z_95 * float(rates.std(ddof=1)) / math.sqrt(len(rates))
+        return max(0.0, mean - half), min(1.0, mean + half)
     low, high = np.quantile(_resampled_means(rates, seed), [0.025, 0.975])
     return float(low), float(high)
 

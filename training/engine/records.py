@@ -9,7 +9,7 @@ import json
 import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +32,10 @@ SCHEMA = pa.schema(
         ("meta", pa.string()),
     ]
 )
+DEMONSTRATIONS = pa.field("demonstrations", pa.list_(pa.string()))
+"""A column that a file has only where one of its records does: files without stay as they were, byte for byte."""
+
+FIELDS = (*SCHEMA.names, DEMONSTRATIONS.name)
 ROWS_A_GROUP = 1024
 
 Which = Literal["all", "adjacent", "best_worst"]
@@ -50,6 +54,8 @@ class Ranking:
     context: list[dict[str, str]] = field(default_factory=list)
     weight: float = 1.0
     meta: dict[str, Any] = field(default_factory=dict)
+    demonstrations: list[str] = field(default_factory=list)
+    """Better replies that annotators wrote, each once. A record without any lacks the field."""
 
     @classmethod
     def from_record(cls, record: Any, where: str = "The record") -> Ranking:
@@ -64,11 +70,9 @@ class Ranking:
         """
         if not isinstance(record, Mapping):
             raise Refused(f"{where} must be an object, not {record!r:.80}.")
-        unknown = sorted(set(record) - set(SCHEMA.names))
+        unknown = sorted(set(record) - set(FIELDS))
         if unknown:
-            raise Refused(
-                f"{where} has an unknown field `{unknown[0]}`; known are {', '.join(SCHEMA.names)}."
-            )
+            raise Refused(f"{where} has an unknown field `{unknown[0]}`; known are {', '.join(FIELDS)}.")
         responses = record.get("responses")
         if not isinstance(responses, list) or not all(isinstance(text, str) for text in responses):
             raise Refused(f"{where}: `responses` must be a list of texts.")
@@ -80,12 +84,14 @@ class Ranking:
             scores=_check_scores(record.get("scores"), len(responses), tiers, where),
             weight=_check_weight(record.get("weight", 1.0), where),
             meta=_check_meta(record.get("meta"), where),
+            demonstrations=_check_demonstrations(record.get("demonstrations"), where),
         )
 
     def to_record(self) -> dict[str, Any]:
         """Return the record as JSON takes it."""
         record = asdict(self)
-        return {name: record[name] for name in SCHEMA.names}
+        names = FIELDS if self.demonstrations else SCHEMA.names
+        return {name: record[name] for name in names}
 
 
 def read_rankings(path: str | Path) -> Iterator[Ranking]:
@@ -104,16 +110,22 @@ def read_rankings(path: str | Path) -> Iterator[Ranking]:
         raise Refused(f"The rankings {path} cannot be read: {error}.") from error
 
 
-def write_rankings(path: str | Path, rankings: Iterable[Ranking]) -> None:
+def write_rankings(
+    path: str | Path, rankings: Iterable[Ranking], *, demonstrations: bool | None = None
+) -> None:
     """Write rankings, in their order, as ``.parquet`` or ``.jsonl``; the file appears whole or not at all.
 
     Equal rankings give equal bytes (for Parquet: with an equal version of pyarrow).
+
+    Args:
+        demonstrations: of Parquet: whether there is a column for them. By default, if a ranking has any; files that are
+            read together need the same columns.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4()}.part")
     try:
         if path.suffix == ".parquet":
-            _write_parquet(temporary, rankings)
+            _write_parquet(temporary, rankings, demonstrations)
         else:
             with temporary.open("w", encoding="utf-8") as file:
                 file.writelines(
@@ -209,15 +221,31 @@ def best_response(ranking: Ranking) -> int | None:
     return max(sorted(ranking.tiers[0]), key=lambda index: ranking.scores[index]) if ranking.tiers else None
 
 
+def imitated(ranking: Ranking) -> list[Ranking]:
+    """Return what of a ranking is to be imitated: a ranking of one reply alone, for each such reply.
+
+    Demonstrations take the best response's place: each was written by somebody who had read all responses and found
+    them wanting, and beside it the best of those would teach the very words that were mended. Several annotators' are
+    several replies that would do, so each is kept, at the ranking's weight. Without any, it is the best response;
+    nothing if none is ranked.
+    """
+    texts = ranking.demonstrations
+    if not texts:
+        best = best_response(ranking)
+        texts = [] if best is None else [ranking.responses[best]]
+    return [
+        replace(ranking, responses=[text], tiers=[[0]], scores=[0.0], demonstrations=[]) for text in texts
+    ]
+
+
 def to_sft(ranking: Ranking, *, system_prompt: str = "", give_context: bool = True) -> list[dict[str, Any]]:
-    """Return the best response as a conversation to imitate: ``messages`` and ``weight``; nothing if none is ranked."""
-    best = best_response(ranking)
-    if best is None:
-        return []
+    """Return what is `imitated` as conversations: ``messages`` and ``weight``."""
     prompt = render(
         ranking.prompt, context=ranking.context, system_prompt=system_prompt, give_context=give_context
     )
-    return [{"messages": [*prompt, _reply(ranking.responses[best])], "weight": ranking.weight}]
+    return [
+        {"messages": [*prompt, _reply(one.responses[0])], "weight": one.weight} for one in imitated(ranking)
+    ]
 
 
 def _lower_tiers(better: int, tiers: int, which: Which) -> range:
@@ -258,18 +286,22 @@ def _read_parquet(path: Path) -> Iterator[Ranking]:
                 yield Ranking.from_record(record, f"{path.name}, row {number}")
 
 
-def _write_parquet(path: Path, rankings: Iterable[Ranking]) -> None:
-    with pq.ParquetWriter(path, SCHEMA, compression="zstd") as writer:
+def _write_parquet(path: Path, rankings: Iterable[Ranking], demonstrations: bool | None) -> None:
+    if demonstrations is None:
+        rankings = list(rankings)
+        demonstrations = any(ranking.demonstrations for ranking in rankings)
+    schema = SCHEMA.append(DEMONSTRATIONS) if demonstrations else SCHEMA
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         rows: list[dict[str, Any]] = []
         for ranking in rankings:
             record = ranking.to_record()
             record["meta"] = json.dumps(ranking.meta, ensure_ascii=False, sort_keys=True, allow_nan=False)
             rows.append(record)
             if len(rows) == ROWS_A_GROUP:
-                writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
                 rows = []
         if rows:
-            writer.write_table(pa.Table.from_pylist(rows, schema=SCHEMA))
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
 def _check_tiers(tiers: Any, responses: int, where: str) -> list[list[int]]:
@@ -317,3 +349,15 @@ def _check_meta(meta: Any, where: str) -> dict[str, Any]:
     if not isinstance(meta, dict):
         raise Refused(f"{where}: `meta` must be an object, not {meta!r:.80}.")
     return meta
+
+
+def _check_demonstrations(demonstrations: Any, where: str) -> list[str]:
+    if demonstrations is None:
+        return []
+    if not isinstance(demonstrations, list) or not all(
+        isinstance(text, str) and text.strip() for text in demonstrations
+    ):
+        raise Refused(f"{where}: `demonstrations` must be a list of texts, none of them empty.")
+    if len(set(demonstrations)) < len(demonstrations):
+        raise Refused(f"{where}: `demonstrations` holds a text twice; each counts once.")
+    return demonstrations

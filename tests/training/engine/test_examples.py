@@ -147,6 +147,26 @@ def test_instruction_tuning_imitates_the_best_response(
     assert example.comparisons == ()
 
 
+def test_instruction_tuning_imitates_demonstrations_in_place_of_the_best_response(
+    read: Read, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    written = dataclasses.replace(RANKING, demonstrations=["At nine, sharp.", "Nine."])
+
+    reading = read([RANKING, written], kind="sft")
+
+    imitated = [str(tokenizer.decode(e.responses[e.best])) for e in reading.examples]
+    assert imitated == [f"{text}<|im_end|>\n" for text in ("At ten.", "At nine, sharp.", "Nine.")]
+    assert (reading.records, reading.silent) == (3, 0)
+    assert {example.weight for example in reading.examples} == {2.0}
+    (compared,) = read([written]).examples
+    assert compared == read([RANKING]).examples[0], "they are no responses to compare"
+
+
+def test_a_ranking_without_a_reply_to_imitate_says_nothing(read: Read) -> None:
+    reading = read([RANKING, dataclasses.replace(RANKING, tiers=[])], kind="sft")
+    assert (reading.records, reading.silent, len(reading.examples)) == (2, 1, 1)
+
+
 def conversation(*contents: str, **fields: Any) -> str:
     messages = [
         {"role": ("user", "assistant")[number % 2], "content": content}

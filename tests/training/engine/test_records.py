@@ -183,6 +183,57 @@ def test_sft_imitates_the_best_response() -> None:
     assert to_sft(dataclasses.replace(RANKING, tiers=[])) == []
 
 
+def test_sft_imitates_each_demonstration_in_place_of_the_best_response() -> None:
+    written = dataclasses.replace(RANKING, demonstrations=["At nine, on time [1].", "Nine [1]."])
+
+    rows = to_sft(written, give_context=False)
+
+    prompt = RANKING.prompt[0]
+    assert rows == [
+        {"messages": [prompt, {"role": "assistant", "content": text}], "weight": 2.0}
+        for text in written.demonstrations
+    ]
+    assert len(to_sft(dataclasses.replace(written, tiers=[]))) == 2, "they need no ranking"
+    assert to_pairs(written) == to_pairs(RANKING) and to_unpaired(written) == to_unpaired(RANKING)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+def test_demonstrations_survive_a_file_and_records_without_any_are_as_they_were(
+    tmp_path: Path, suffix: str
+) -> None:
+    written = dataclasses.replace(RANKING, demonstrations=["Nine.\n", " ten"])
+    path = tmp_path / f"rankings{suffix}"
+
+    write_rankings(path, [RANKING, written, RANKING])
+
+    assert list(read_rankings(path)) == [RANKING, written, RANKING]
+    assert "demonstrations" not in RANKING.to_record()
+
+
+def test_a_line_without_demonstrations_is_what_it_always_was(tmp_path: Path) -> None:
+    write_rankings(tmp_path / "r.jsonl", [dataclasses.replace(RANKING, context=[], meta={})])
+    assert (tmp_path / "r.jsonl").read_text() == (
+        '{"prompt": [{"role": "user", "content": "When does the train leave?"}], "context": [], "responses": '
+        '["At nine [1].", "At ten.", "No idea.", "Unranked."], "tiers": [[0], [1, 2]], '
+        '"scores": [1.5, -0.5, -1.0, 0.0], "weight": 2.0, "meta": {}}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("demonstrations", "sentence"),
+    [
+        ("Nine.", "a list of texts"),
+        ([1], "a list of texts"),
+        ([" "], "none of them empty"),
+        (["a", "a"], "twice"),
+    ],
+)
+def test_demonstrations_that_are_none_are_refused(demonstrations: Any, sentence: str) -> None:
+    record = {**RANKING.to_record(), "demonstrations": demonstrations}
+    with pytest.raises(Refused, match=f"line 3: `demonstrations`.*{sentence}"):
+        Ranking.from_record(record, "line 3")
+
+
 def test_the_pairs_of_a_file_load_as_a_dataset(tmp_path: Path) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text("".join(json.dumps(pair) + "\n" for pair in to_pairs(RANKING)))

@@ -1,4 +1,5 @@
-// What every page does: theme, menus, dialogs, toasts, copying.
+// What every page does: theme, menus, dialogs, toasts, copying, maths.
+import { drawMaths } from "./maths.js";
 import { toast } from "./toasts.js";
 
 const THEMES = ["system", "light", "dark"];
@@ -109,6 +110,9 @@ addEventListener("pageshow", (event) => {
 
 document.addEventListener("htmx:responseError", () => toast("The server refused that. Reload the page and try again.", "error"));
 document.addEventListener("htmx:sendError", () => toast("No connection. Nothing was changed; try again in a moment.", "error"));
+
+drawMaths(document);
+document.addEventListener("htmx:load", ({ target }) => drawMaths(target));
 
 const here = document.querySelector(".nav [aria-current]");
 if (here) here.parentElement.scrollLeft = here.offsetLeft - (here.parentElement.clientWidth - here.offsetWidth) / 2;

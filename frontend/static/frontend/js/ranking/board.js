@@ -1,24 +1,26 @@
-// Draws the tiers: the chips on the board, the buttons and the standing of each response.
-
-const ENDS = ["pointerup", "mouseup", "touchend"];
+// Draws the tiers: the letters on the board, the buttons and the standing of each response. What is dropped, it passes on.
+import { Dragging } from "./dragging.js";
 
 export class Board {
-  /** `moved(number, tier)` when a chip was dropped or a tier's button pressed. */
-  constructor(workbench, tiers, moved) {
+  /** `moved(number, tier)` when a response was dropped into a tier or a tier's button pressed. */
+  constructor(workbench, tiers, { moved, signal }) {
     this.workbench = workbench;
     this.tiers = tiers;
     this.cards = new Map(all(workbench, "[data-response]").map((card) => [Number(card.dataset.response), card]));
     this.chips = new Map(all(workbench, "[data-chip]").map((chip) => [Number(chip.dataset.chip), chip]));
     this.zones = all(workbench, "[data-zone]");
-    for (const [number, card] of this.cards) {
-      for (const button of all(card, "button[data-tier]")) {
-        button.addEventListener("click", () => {
-          const tier = Number(button.dataset.tier);
-          moved(number, tiers.of(number) === tier ? 0 : tier);
-        });
-      }
-    }
-    this.sortables = this.zones.map((zone) => this.#droppable(zone, moved));
+    this.dragging = new Dragging(workbench, moved);
+    workbench.addEventListener(
+      "click",
+      ({ target }) => {
+        const button = target.closest("button[data-tier]");
+        if (!button) return;
+        const number = Number(button.closest("[data-response]").dataset.response);
+        const tier = Number(button.dataset.tier);
+        moved(number, tiers.of(number) === tier ? 0 : tier);
+      },
+      { signal },
+    );
   }
 
   letter(number) {
@@ -54,65 +56,13 @@ export class Board {
 
   lock(locked) {
     this.workbench.toggleAttribute("data-locked", locked);
-    for (const sortable of this.sortables) sortable.option("disabled", locked);
+    this.dragging.lock(locked);
     for (const control of all(this.workbench, "button[data-tier], input, textarea")) control.disabled = locked;
   }
 
-  destroy() {
-    for (const sortable of this.sortables) sortable.destroy();
+  end() {
+    this.dragging.end();
   }
-
-  #droppable(zone, moved) {
-    return Sortable.create(zone.querySelector(".zone__chips"), {
-      group: "tiers",
-      draggable: "[data-chip]",
-      sort: false,
-      animation: matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 120,
-      // Sortable's own dragging, alike for mouse and touch; the browser's has no touch.
-      forceFallback: true,
-      fallbackOnBody: true,
-      fallbackTolerance: 3,
-      delay: 120,
-      delayOnTouchOnly: true,
-      touchStartThreshold: 5,
-      emptyInsertThreshold: 12,
-      onChoose: () => {
-        // No zone moves away from under the pointer because another one got smaller.
-        for (const each of this.zones) each.style.minHeight = `${each.offsetHeight}px`;
-      },
-      onUnchoose: () => {
-        if (!("dragging" in this.workbench.dataset)) this.#release();
-      },
-      onStart: () => {
-        this.workbench.toggleAttribute("data-dragging", true);
-        this.aimed = null;
-        for (const end of ENDS) addEventListener(end, this.#aim, true);
-      },
-      onEnd: ({ item, to }) => {
-        for (const end of ENDS) removeEventListener(end, this.#aim, true);
-        const target = this.aimed ?? to.closest("[data-zone]");
-        this.workbench.toggleAttribute("data-dragging", false);
-        this.#release();
-        moved(Number(item.dataset.chip), Number(target.dataset.zone));
-        this.draw();
-      },
-    });
-  }
-
-  /** Notes where a drag ends before Sortable lets the chip grow back, which may push the zones away. */
-  #aim = (event) => {
-    this.aimed = zoneUnder(event);
-  };
-
-  #release() {
-    for (const zone of this.zones) zone.style.minHeight = "";
-  }
-}
-
-/** The zone where a drag ended. Sortable looks only every 50 ms where it is, which a quick hand outruns. */
-function zoneUnder(event) {
-  const { clientX, clientY } = event.changedTouches?.[0] ?? event;
-  return document.elementFromPoint(clientX, clientY)?.closest("[data-zone]");
 }
 
 function all(root, selector) {

@@ -1,18 +1,21 @@
 // Single keys of the ranking page. They can be switched off, since screen readers and voice control may need them.
+import { read, write } from "./storage.js";
+
 const STORED = "rankloop:single-keys";
 
 export function keysAreOn() {
-  return localStorage.getItem(STORED) !== "off";
+  return read(STORED) !== "off";
 }
 
 export function bindSwitch(checkbox) {
   checkbox.checked = keysAreOn();
-  checkbox.addEventListener("change", () => localStorage.setItem(STORED, checkbox.checked ? "on" : "off"));
+  checkbox.addEventListener("change", () => write(STORED, checkbox.checked ? "on" : "off"));
 }
 
 /**
- * Call `commands` for keys: `tier(n)`, `focus(letter)`, `step(by)`, `nudge(by)`, `tie()`, `unrank()`, `undo()`,
- * `submit()`, `open(id)`. Keys that a focused control needs for itself stay its own.
+ * Call `commands` for keys: `tier(n)`, `focus(letter)`, `step(by)`, `nudge(by)`, `tie()`, `unrank()`, `submit()`,
+ * `open(id)`, and `letters`: for each small letter what its key does. Capital letters go to responses. Keys that a
+ * focused control needs for itself stay its own.
  */
 export function listen(commands) {
   document.addEventListener("keydown", (event) => {
@@ -38,6 +41,8 @@ function plain(event, commands) {
   }
   if (key === "ArrowUp" || key === "ArrowDown" || key === "ArrowLeft" || key === "ArrowRight") {
     if (target.closest("input, .asked__scroll, .topbar, .nav")) return null;
+    // A text that scrolls inside its card keeps what scrolls it.
+    if (!event.shiftKey && /Up|Down/.test(key) && target.closest("[data-scrolls]")) return null;
     const by = key === "ArrowUp" || key === "ArrowLeft" ? -1 : 1;
     return event.shiftKey ? () => commands.nudge(by) : () => commands.step(by);
   }
@@ -45,7 +50,7 @@ function plain(event, commands) {
   if (key === "0" || key === "Backspace" || key === "Delete") return commands.unrank;
   if (key === "=") return commands.tie;
   if (key === "?") return () => commands.open("keys");
-  if (/^[a-i]$/i.test(key)) return () => commands.focus(key.toUpperCase());
-  const letters = { s: () => commands.open("skip"), l: () => commands.open("guidelines"), z: commands.undo };
-  return letters[key.toLowerCase()] ?? null;
+  // Told by Shift, not by the letter: Caps Lock makes letters capital too.
+  if (event.shiftKey && /^[a-i]$/i.test(key)) return () => commands.focus(key.toUpperCase());
+  return (!event.shiftKey && commands.letters[key.toLowerCase()]) || null;
 }

@@ -1,6 +1,7 @@
 // The task is this annotator's for a time. While they work the time is renewed; the page shows what is left.
 import { post, Refused } from "./sending.js";
 
+const OVER = ["lease_lost", "closed", "conflict", "not_found"];
 const AT_MOST_EVERY = 30_000;
 const WARN_AT = 120;
 
@@ -10,7 +11,7 @@ export class Lease {
   #warned = false;
   #over = false;
 
-  /** `lost(refusal)` when the place went to somebody else or its batch was closed; `warn(sentence)` before and when the time is over. */
+  /** `lost(refusal)` when the place went to somebody else, is answered already or its batch was closed; `warn(sentence)` before and when the time is over. */
   constructor({ url, lease, until, seconds, clock, lost, warn }) {
     Object.assign(this, { url, lease, until: new Date(until), seconds, clock, lost, warn });
     this.#timer = setInterval(() => this.#tick(), 1000);
@@ -25,14 +26,19 @@ export class Lease {
   async active() {
     const now = Date.now();
     if (this.#over || this.left > this.seconds / 2 || now - this.#renewedAt < Math.min(AT_MOST_EVERY, this.seconds * 100)) return;
-    this.#renewedAt = now;
+    await this.renew();
+  }
+
+  /** Give it its full time from now, or learn that it is lost. */
+  async renew() {
+    this.#renewedAt = Date.now();
     try {
       const { leased_until } = await post(this.url, { lease: this.lease });
       this.until = new Date(leased_until);
       this.#warned = false;
-      this.#tick();
+      if (!this.#over) this.#tick();
     } catch (error) {
-      if (error instanceof Refused && ["lease_lost", "closed"].includes(error.code) && !this.#over) this.lost(error);
+      if (error instanceof Refused && OVER.includes(error.code) && !this.#over) this.lost(error);
     }
   }
 

@@ -1,127 +1,340 @@
-// The ranking page: holds one task after the other, and what is said about them.
+// The ranking page: holds one task after the other. The task ahead is shown at once when one is done; what was answered
+// is sent behind the annotator's back.
 import { toast } from "../toasts.js";
+import { Ahead, Sheet } from "./ahead.js";
+import { keepRoom } from "./bar.js";
+import { Demonstrations } from "./demonstrations.js";
+import { Differences } from "./differences.js";
 import { Draft } from "./draft.js";
+import { Flags } from "./flags.js";
 import { bindSwitch, listen } from "./keys.js";
-import { post, postUntilReached, Refused, retryNow, Unreachable } from "./sending.js";
+import { noticeBox } from "./notices.js";
+import { Outbox } from "./outbox.js";
+import { showPassage } from "./passages.js";
+import { described, Refusals } from "./refusals.js";
+import { get, post, Refused, Unreachable } from "./sending.js";
+import { midnight, State } from "./state.js";
+import { whenNotKept } from "./storage.js";
+import { Strength } from "./strength.js";
 import { Task } from "./task.js";
+import { troubleInWords } from "./troubles.js";
+
+const JUST_SHOWN = 500;
+const JUST_LEASED = 5_000;
 
 const holder = document.querySelector("[data-task]");
 const announcer = document.querySelector("[data-announcer]");
 const noticeArea = document.querySelector("[data-notice]");
-const back = holder.dataset.back;
-const onwards = back ? [["Back to your history", () => location.assign(back)]] : [["Take the next task", takeNext]];
-// The page keeps as much room for the bar at its end as the bar takes, in whatever lines its words stand.
-const bar = new ResizeObserver(([{ target }]) => document.documentElement.style.setProperty("--bar", `${target.offsetHeight}px`));
+const { back, next, history, done } = holder.dataset;
+const user = Number(holder.dataset.user);
+
+let sheet = Sheet.shownIn(holder);
 let task = null;
-let sending = false;
+let shownAt = 0;
+/** Whether the shown task came with an answer, and nobody has done anything since. */
+let untouched = false;
+/** The key of the answer to the shown task, while there is no other task to show. */
+let waitingFor = null;
+/** `{key, assignment, sheet}` of what was submitted last, for undoing it. */
+let last = null;
+let undoing = false;
+
+const outbox = new Outbox(user, { asks: wanted, changed, taken, refused, troubled });
+const state = new State(holder, outbox, { project: history, done: Number(done), mayUndo: () => last !== null && !sheet.amends });
+const ahead = new Ahead({
+  url: next,
+  asks: () => ({ besides: besides(), since: midnight() }),
+  came: ({ progress }) => state.progressed(progress),
+  arrived: () => waitingFor && goOn("Submitted."),
+  dropped: () => toast("The time for the task that you were in ran out, and it went to somebody else. What you did of it is still in this browser.", "warning"),
+});
+const refusals = new Refusals({ area: document.querySelector("[data-refused]"), dialog: document.getElementById("answer"), project: history, outbox, back: goBackTo });
 
 function announce(sentence) {
   announcer.textContent = "";
   requestAnimationFrame(() => (announcer.textContent = sentence));
 }
 
-/** A sentence above the task, with buttons: `[label, action]` pairs. An empty sentence takes it away. */
+/** A sentence above the task, with buttons as of `noticeBox`. An empty sentence takes it away. */
 function notice(sentence, tone = "warn", buttons = []) {
-  noticeArea.replaceChildren();
-  if (!sentence) return;
-  const box = document.querySelector("[data-notice-template]").content.firstElementChild.cloneNode(true);
-  box.classList.add(`notice--${tone}`);
-  box.querySelector("[data-sentence]").textContent = sentence;
-  for (const [label, action] of buttons) {
-    const button = Object.assign(document.createElement("button"), { type: "button", className: "button", textContent: label });
-    button.addEventListener("click", action);
-    box.querySelector("[data-buttons]").append(button);
-  }
-  noticeArea.append(box);
-  noticeArea.scrollIntoView({ block: "nearest" });
+  noticeArea.replaceChildren(...(sentence ? [noticeBox(sentence, tone, buttons)] : []));
+  if (sentence) noticeArea.scrollIntoView({ block: "nearest" });
 }
+
+/** What could not be done just now. Any other error is thrown on. */
+function tell(error) {
+  if (error instanceof Refused) toast(error.sentence, "error");
+  else if (error instanceof Unreachable) toast("No connection to the server. Try again in a moment.", "error");
+  else throw error;
+}
+
+// Showing
 
 function start() {
   const workbench = holder.querySelector("[data-workbench]");
-  task = workbench && new Task(workbench, holder.dataset.user, { announce, lost, warn: (sentence) => notice(sentence) });
-  bar.disconnect();
-  if (workbench) bar.observe(workbench.querySelector(".actions"));
+  task = workbench && new Task(workbench, user, { announce, lost, warn: (sentence) => notice(sentence) });
+  shownAt = performance.now();
+  untouched = task?.missing === null;
+  keepRoom(workbench);
+  state.draw();
 }
 
-function show(html, sentence) {
+function show(other, sentence) {
   task?.end();
-  holder.innerHTML = html;
+  waitingFor = null;
+  sheet = other;
+  ahead.forget(sheet.assignment);
+  holder.replaceChildren(sheet.nodes());
   notice("");
   scrollTo({ top: 0 });
   start();
-  announce(task ? `${sentence} Next task.` : `${sentence} ${holder.querySelector("h2").textContent}.`);
+  announce(task ? sentence : `${sentence} ${holder.querySelector("h2").textContent}.`);
   if (!task) holder.querySelector("[data-look-again]").focus();
+  requestAnimationFrame(() => setTimeout(afterPaint, 0, other));
 }
 
-/** Sends what ends the task; whatever happens meanwhile, it is sent once at a time. `keep`: the draft stays here; `again`: what its retry does. */
-async function send(url, body, sentence, { keep = false, again = () => send(url, body, sentence, { keep }) } = {}) {
-  sending = true;
-  task.board.lock(true);
-  const button = task.workbench.querySelector("[data-submit-button]");
-  button.setAttribute("aria-busy", "true");
+function afterPaint(painted) {
+  ahead.lookAgain();
+  prepare();
+  // Its time begins now, and whether it is still this annotator's is known before much is done of it.
+  if (sheet === painted && task?.lease && Date.now() - sheet.at > JUST_LEASED) task.lease.renew();
+}
+
+/** Send what waits, whose receipt brings the task ahead; with nothing to send, ask for that task alone. */
+function prepare() {
+  if (outbox.waiting.length) outbox.send();
+  else if (task && !back && !sheet.isTold) ahead.fill();
+}
+
+/** Show the task ahead; without one, what the server has. */
+async function goOn(sentence) {
+  const prepared = ahead.shift();
+  if (prepared) return show(prepared, `${sentence} Next task.`);
   try {
-    const { html, url: away } = await postUntilReached(url, body, (seconds, { failed }) =>
-      failed
-        ? notice(`The server failed at this. Your ranking is kept in this browser and sent again in ${seconds} seconds.`, "warn", [["Send now", retryNow]])
-        : notice(`No connection to the server. Your ranking is kept in this browser and sent again in ${seconds} seconds, and as soon as you are back online.`, "warn", [["Send now", retryNow]]),
-    );
-    if (!keep) task.storage.clear();
-    if (away) location.assign(away);
-    else show(html, sentence);
+    const renewed = await ahead.renewed();
+    if (renewed) show(renewed, `${sentence} Next task.`);
+    else if (waitingFor && outbox.isWaiting(waitingFor)) await outbox.send();
+    else await takeNext(sentence);
   } catch (error) {
-    if (error instanceof Unreachable) broken(error, again);
-    else if (error instanceof Refused) refused(error);
-    else throw error;
-  } finally {
-    sending = false;
-    if (button.isConnected) {
-      button.removeAttribute("aria-busy");
-      task.board.lock(false);
-    }
+    if (error instanceof Unreachable && waitingFor) troubled(error, {});
+    else tell(error);
   }
 }
+
+async function takeNext(sentence) {
+  const before = sheet;
+  const answer = await post(next, { besides: besides(), since: midnight() });
+  if (sheet !== before) return; // another one came meanwhile
+  state.progressed(answer.progress);
+  show(new Sheet(answer.html), `${sentence} Next task.`);
+}
+
+/** The assignments that this page has, shown, ahead or answered: the server is asked for one besides them. */
+function besides() {
+  const own = [...(sheet.isTask ? [sheet.assignment] : []), ...ahead.assignments];
+  return [...new Set([...own, ...outbox.waiting.map(({ assignment }) => assignment)])];
+}
+
+// Answering
 
 function submit() {
-  if (sending) return retryNow();
-  if (!task) return;
+  if (waitingFor) return sendNow();
+  if (!task || undoing) return;
   if (task.missing) return task.showMissing();
-  send(task.workbench.dataset.submit, task.answer, "Saved.", { again: submit });
+  // The second half of a double Enter is not for a task that came with its answer.
+  if (untouched && performance.now() - shownAt < JUST_SHOWN) return;
+  answered(sheet.amends ? "amend" : "submit", task.answer, sheet.amends ? "Changed." : "Submitted.");
 }
 
-/** The server is there and fails each time: it is the annotator's to say when to try again. */
-function broken({ status }, again) {
-  notice(
-    `The server fails at this each time (error ${status}), so it is not sent again by itself. Nothing is lost: your ranking is kept in this browser. Try again in a few minutes; if it still fails, tell whoever runs this Rankloop, whose log has the reason.`,
-    "danger",
-    [["Try again", again]],
-  );
+/** The shown task is done: keep its answer, go on with the task ahead, send. */
+function answered(kind, body, sentence) {
+  const { workbench, storage, draft } = task;
+  const { assignment, unsure } = sheet;
+  if (task.lease) sheet.until = task.lease.until;
+  storage.save(draft);
+  const key = outbox.put({
+    ...described(workbench, body.tiers ?? []),
+    kind,
+    assignment,
+    unsure,
+    url: kind === "skip" ? workbench.dataset.skip : workbench.dataset.submit,
+    amendUrl: `${history}${assignment}/amend/`,
+    project: history,
+    draft: storage.name,
+    body,
+  });
+  const isTold = sheet.isTold && kind === "submit";
+  if (kind !== "skip") last = isTold ? null : { key, assignment, sheet };
+  const prepared = back || isTold ? undefined : ahead.shift();
+  if (prepared) return show(prepared, `${sentence} Next task.`);
+  waitFor(key);
+  if (back || isTold) outbox.send();
+  else goOn(sentence);
 }
 
-function lost(refusal) {
-  if (refusal.code === "closed") closed(refusal);
-  else notice(`${refusal.sentence.replace(/ Take the next task\.$/, "")} What you ranked is still in this browser, should the task come back to you.`, "warn", onwards);
+function waitFor(key) {
+  waitingFor = key;
+  task.lock(true);
+  submitButton().setAttribute("aria-busy", "true");
 }
 
-/** Nobody ranks this task any more, so there is nothing to decide: on to the next one. */
-function closed(refusal) {
-  task.storage.clear();
-  toast(refusal.sentence, "warning");
-  takeNext();
+function waitNoMore() {
+  waitingFor = null;
+  task.lock(false);
+  submitButton().removeAttribute("aria-busy");
 }
 
-function refused(error) {
-  const over = ["lease_lost", "closed", "not_found", "conflict"].includes(error.code);
-  if (error.code === "lease_lost" || (error.code === "closed" && !back)) lost(error);
-  else notice(error.sentence, error.code === "logged_out" ? "warn" : "danger", over ? onwards : []);
+function submitButton() {
+  return task.workbench.querySelector("[data-submit-button]");
 }
 
-async function takeNext() {
-  try {
-    const { html } = await post(holder.dataset.next);
-    show(html, "");
-  } catch (error) {
-    toast(error instanceof Refused ? error.sentence : "No connection to the server. Try again in a moment.", "error");
+/** What is sent with an answer: whether a task is wanted in return. The history's page asks for nothing, and is sent back to it. */
+function wanted({ key, project }) {
+  // Another project's answers wait in this browser too.
+  if (project !== history) return { besides: null };
+  if (back) return key === waitingFor ? {} : { besides: null };
+  const isLast = outbox.waiting.at(-1)?.key === key;
+  return { besides: isLast && (ahead.isEmpty || key === waitingFor) ? besides() : null, since: midnight() };
+}
+
+function taken({ key, project }, { html, url, progress }) {
+  if (url) return location.assign(url);
+  if (project !== history) return prepare();
+  state.progressed(progress);
+  const other = html && ahead.receive(html);
+  if (key !== waitingFor) prepare();
+  else if (other && !other.isTask && (ahead.isEmpty || sheet.isTold)) show(other, "Submitted.");
+  else goOn("Submitted.");
+}
+
+function refused(entry, { code, sentence }) {
+  if (entry.kind === "skip") {
+    toast(sentence, "warning");
+    outbox.dismiss(entry.key);
   }
+  if (entry.key === last?.key) last = null;
+  state.draw();
+  if (entry.key !== waitingFor) {
+    // What befell that task may have befallen this one: a closed batch, say.
+    task?.lease?.renew();
+    return prepare();
+  }
+  waitNoMore();
+  if (!back && code !== "invalid") goOn("");
+}
+
+/** `elsewhere`: by another tab, which may have sent what this one waits for. */
+function changed({ elsewhere }) {
+  state.draw();
+  refusals.draw();
+  if (!elsewhere || !waitingFor || outbox.isWaiting(waitingFor)) return;
+  const entry = outbox.refusals.find(({ key }) => key === waitingFor);
+  if (entry) refused(entry, entry.refusal);
+  else if (back) location.assign(back);
+  else goOn("Submitted.");
+}
+
+function troubled(error, { seconds, givenUp }) {
+  const isNew = state.troubled();
+  const told = troubleInWords(error, { seconds, waiting: outbox.waiting.length, back });
+  if (givenUp) return notice(told.givenUp, "danger", [["Try again", sendNow]]);
+  if (error instanceof Refused) return notice(error.sentence, "warn", [["Send now", sendNow]]);
+  if (waitingFor) {
+    // It may take long, and what stands here can be read meanwhile.
+    task.workbench.toggleAttribute("data-waits", true);
+    submitButton().removeAttribute("aria-busy");
+    notice(told.stuck, "warn", [["Send now", sendNow]]);
+  } else if (isNew) {
+    announce(told.meanwhile);
+  }
+}
+
+function sendNow() {
+  notice("");
+  if (waitingFor && !outbox.isWaiting(waitingFor)) goOn("Submitted.");
+  else outbox.again();
+}
+
+// What happens to a task besides answering
+
+/** Its place is no longer this annotator's. */
+function lost(refusal) {
+  // An answer that was undone and may have arrived all the same: the next one changes it.
+  if (waitingFor || (sheet.unsure && refusal.code === "conflict")) return;
+  const sentence = refusal.sentence.replace(/ Take the next task\.$/, "");
+  if (task.storage.isEmpty || refusal.code === "closed") {
+    toast(refusal.code === "lease_lost" ? "The next task went to somebody else meanwhile." : sentence, "warning");
+    goOn("");
+  } else {
+    notice(`${sentence} What you ranked is still in this browser, should the task come back to you.`, "warn", [["Take the next task", () => goOn("")]]);
+  }
+}
+
+/** To come next again, as it is. */
+function setAside() {
+  if (!task || waitingFor || sheet.amends) return;
+  sheet.until = task.lease.until;
+  task.storage.save(task.draft);
+  ahead.putFirst(sheet);
+}
+
+/** The task that was submitted last is here again. If its answer was not sent yet, it is taken out; else it is amended. */
+async function undoSubmit() {
+  if (back || undoing || sheet.amends) return;
+  if (!last) return announce("There is no answer to undo here. Your history has your earlier ones.");
+  undoing = true;
+  let { key, assignment, sheet: other } = last;
+  try {
+    const entry = await outbox.takeBack(key);
+    if (!last) return; // refused, which is told
+    if (entry) other.unsure = Boolean(entry.tried || entry.unsure);
+    else other = new Sheet((await get(`${history}${assignment}/in-place/`)).html);
+    setAside();
+    last = null;
+    show(other, "Undone. Here is the task before, as you answered it.");
+  } catch (error) {
+    tell(error);
+  } finally {
+    undoing = false;
+  }
+}
+
+/** A task whose answer was refused and that is still this annotator's: it comes before the present one. */
+async function goBackTo({ key, assignment }) {
+  try {
+    if (sheet.assignment !== assignment) {
+      const prepared = ahead.pull(assignment);
+      setAside();
+      if (prepared) show(prepared, "");
+      else await takeNext("");
+    }
+    outbox.dismiss(key);
+  } catch (error) {
+    tell(error);
+  }
+}
+
+/** The changed answer stays as it was given. */
+function leaveAsItIs() {
+  task.storage.clear();
+  goOn("");
+}
+
+async function giveBack() {
+  const { giveBack: url, lease } = task.workbench.dataset;
+  task.storage.save(task.draft);
+  try {
+    await ahead.giveBack({ all: true });
+    location.assign((await post(url, { lease })).url);
+  } catch (error) {
+    if (error instanceof Refused && error.final) lost(error);
+    else tell(error);
+  }
+}
+
+/** With the time that it took so far, which no key press saves. */
+function keepDraft() {
+  if (task && !waitingFor && task.draft.seconds) task.storage.save(task.draft);
 }
 
 holder.addEventListener("submit", (event) => {
@@ -130,48 +343,79 @@ holder.addEventListener("submit", (event) => {
 });
 
 holder.addEventListener("click", (event) => {
-  if (event.target.closest("[data-look-again]")) takeNext();
-  if (event.target.closest("[data-gives-back]") && !sending) send(task.workbench.dataset.giveBack, { lease: task.workbench.dataset.lease }, "Given back.", { keep: true });
-  const citation = event.target.closest("a.citation");
+  const pressed = (selector) => event.target.closest(selector);
+  if (pressed("[data-look-again]")) goOn("");
+  if (pressed("[data-send-now]")) sendNow();
+  if (pressed("[data-undo-submit]")) undoSubmit();
+  if (pressed("[data-gives-back]") && !waitingFor) giveBack();
+  if (pressed("[data-leaves]") && !back) {
+    event.preventDefault();
+    leaveAsItIs();
+  }
+  const citation = pressed("a.citation");
   if (citation) {
     event.preventDefault();
     showPassage(citation);
   }
 });
 
-function showPassage(citation) {
-  const passage = document.querySelector(citation.getAttribute("href"));
-  holder.querySelector("[data-passages]").open = true;
-  for (const other of holder.querySelectorAll(".passage[data-cited]")) other.removeAttribute("data-cited");
-  passage.toggleAttribute("data-cited", true);
-  passage.scrollIntoView({ block: "nearest" });
-  passage.focus({ preventScroll: true });
-  // Escape goes back to where it was cited.
-  passage.addEventListener("keydown", ({ key }) => key === "Escape" && citation.focus(), { once: true });
-}
-
 // A reason is nobody's until it is chosen, for each task anew.
 document.getElementById("skip")?.addEventListener("close", (event) => event.target.querySelector("form").reset());
 document.querySelector("[data-skip-form]")?.addEventListener("submit", (event) => {
   const reason = new FormData(event.target).get("reason") ?? "";
-  if (task && !sending) send(task.workbench.dataset.skip, { lease: task.workbench.dataset.lease, reason }, "Skipped.");
+  if (task && !waitingFor && !undoing) answered("skip", { lease: task.workbench.dataset.lease, reason }, "Skipped.");
 });
 
-for (const kind of ["pointerdown", "keydown", "scroll"]) {
-  document.addEventListener(kind, () => task?.active(), { passive: true, capture: true });
+function active({ type, key }) {
+  if (type !== "scroll" && key !== "Enter") untouched = false;
+  if (!waitingFor) task?.active();
 }
 
+function openDialog(id) {
+  document.getElementById(id)?.showModal();
+}
+
+for (const kind of ["pointerdown", "keydown", "scroll"]) {
+  document.addEventListener(kind, active, { passive: true, capture: true });
+}
+document.addEventListener("visibilitychange", () => document.hidden && keepDraft());
+addEventListener("pagehide", () => {
+  keepDraft();
+  ahead.giveBack({ keepalive: true });
+});
+addEventListener("pageshow", ({ persisted }) => persisted && prepare());
+addEventListener("online", () => waitingFor && goOn("Submitted."));
+addEventListener("beforeunload", (event) => outbox.isFragile && event.preventDefault());
+
+const whileRanking = (act) => (...given) => waitingFor || (task && act(...given));
 bindSwitch(document.querySelector("[data-single-keys]"));
 listen({
   submit,
-  tier: (tier) => !sending && task?.placeCurrent(tier),
-  tie: () => !sending && task?.tieCurrent(),
-  unrank: () => !sending && task?.unrankCurrent(),
-  nudge: (by) => !sending && task?.nudgeCurrent(by),
-  undo: () => !sending && task?.undo(),
+  tier: whileRanking((tier) => task.placeCurrent(tier)),
+  tie: whileRanking(() => task.tieCurrent()),
+  unrank: whileRanking(() => task.unrankCurrent()),
+  nudge: whileRanking((by) => task.nudgeCurrent(by)),
   step: (by) => task?.step(by),
   focus: (letter) => task?.focusLetter(letter),
-  open: (id) => document.getElementById(id)?.showModal(),
+  open: openDialog,
+  letters: {
+    z: whileRanking(() => task.undo()),
+    u: undoSubmit,
+    s: () => task?.lease && openDialog("skip"),
+    l: () => openDialog("guidelines"),
+    f: whileRanking(() => task.part(Flags).open(task.current)),
+    e: whileRanking(() => task.part(Demonstrations).edit(task.current)),
+    w: whileRanking(() => task.part(Demonstrations).write()),
+    b: whileRanking(() => task.part(Strength).cycle()),
+    d: () => task?.part(Differences).toggle(),
+  },
 });
+
+whenNotKept(() => toast("This browser keeps nothing for this page: its storage is full or forbidden. Drafts, and answers that wait to be sent, are lost if you close it.", "warning"));
 Draft.forgetOld();
+refusals.draw();
 start();
+// The server holds a task out again as long as it has not heard of its answer.
+const unsent = outbox.waiting.find(({ assignment, kind }) => assignment === sheet.assignment && kind !== "amend");
+if (task?.lease && unsent) waitFor(unsent.key);
+prepare();

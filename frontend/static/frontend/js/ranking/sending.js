@@ -1,11 +1,20 @@
 // Talking with the server: what was refused, and what may be tried again.
 
+// Refusals of the person, not of what they sent: once they have logged in again, the same is taken.
+const NOT_FINAL = ["logged_out", "forbidden"];
+const TIMEOUT = 20_000;
+
 /** The server understood and said no. `code` and `sentence` are the refusal's. */
 export class Refused extends Error {
   constructor(code, sentence) {
     super(sentence);
     this.code = code;
     this.sentence = sentence;
+  }
+
+  /** Whether sending the same again can never help. */
+  get final() {
+    return !NOT_FINAL.includes(this.code);
   }
 }
 
@@ -22,71 +31,48 @@ export class Unreachable extends Error {
   }
 }
 
-const TIMEOUT = 20_000;
-const FAILURES = 4;
+/**
+ * POST `body` as JSON; resolves to the answer's JSON. Throws Refused or Unreachable. `keepalive`: it outlives the page;
+ * `controller` aborts it, which is Unreachable, since the server may have it already.
+ */
+export function post(url, body = {}, { keepalive = false, controller } = {}) {
+  const headers = { "Content-Type": "application/json", "X-CSRFToken": csrfToken(), Accept: "application/json" };
+  return ask(url, { method: "POST", headers, body: JSON.stringify(body), keepalive }, controller);
+}
 
-/** POST `body` as JSON; resolves to the answer's JSON. Throws Refused or Unreachable. */
-export async function post(url, body = {}) {
-  let response;
+/** GET; resolves and throws as `post`. */
+export function get(url) {
+  return ask(url, { headers: { Accept: "application/json" } });
+}
+
+async function ask(url, request, controller = new AbortController()) {
+  const timer = setTimeout(() => controller.abort(), TIMEOUT);
+  let response, answer;
   try {
-    response = await fetch(url, {
-      method: "POST",
-      headers: { "Content-Type": "application/json", "X-CSRFToken": csrfToken(), Accept: "application/json" },
-      body: JSON.stringify(body),
-      signal: AbortSignal.timeout(TIMEOUT),
-    });
+    response = await fetch(url, { ...request, signal: controller.signal });
+    answer = response.redirected ? null : await body(response);
   } catch (error) {
     throw new Unreachable(error.message);
+  } finally {
+    clearTimeout(timer);
   }
-  if (response.redirected) {
-    throw new Refused("logged_out", "You were logged out. Log in again in another tab, then come back and submit: your ranking is kept here.");
-  }
-  const answer = await response.json().catch(() => null);
+  if (response.redirected) throw new Refused("logged_out", "You were logged out. Log in again in another tab: your answers are kept here, and sent then.");
   if (response.ok && answer) return answer;
   if (response.status >= 500 || response.status === 429) throw new Unreachable(`status ${response.status}`, response.status);
   throw new Refused(
-    answer?.code ?? "refused",
-    answer?.sentence ?? "The server refused this. Reload the page: your ranking is kept in this browser.",
+    answer?.code ?? (response.status === 403 ? "forbidden" : "refused"),
+    answer?.sentence ?? "The server refused this. Reload the page: what you did is kept in this browser.",
   );
 }
 
-/**
- * As `post`, again and again until the server is reached. `waiting(seconds, error)` is told before each wait. Throws
- * Unreachable too, once the server failed `FAILURES` times in a row.
- */
-export async function postUntilReached(url, body, waiting) {
-  let failures = 0;
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      return await post(url, body);
-    } catch (error) {
-      if (!(error instanceof Unreachable)) throw error;
-      failures = error.failed ? failures + 1 : 0;
-      if (failures === FAILURES) throw error;
-      const seconds = Math.min(30, 2 ** (attempt + 1));
-      waiting(seconds, error);
-      await reachableOrLater(seconds);
-    }
+/** The answer's JSON; null where it has none. An answer that breaks off on its way is thrown. */
+async function body(response) {
+  const text = await response.text();
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
   }
-}
-
-/** Ends the present wait of `postUntilReached` at once. */
-export function retryNow() {
-  dispatchEvent(new Event("retry-now"));
-}
-
-function reachableOrLater(seconds) {
-  return new Promise((resolve) => {
-    const stop = new AbortController();
-    const go = () => {
-      clearTimeout(timer);
-      stop.abort();
-      resolve();
-    };
-    const timer = setTimeout(go, seconds * 1000);
-    addEventListener("online", go, { signal: stop.signal });
-    addEventListener("retry-now", go, { signal: stop.signal });
-  });
 }
 
 function csrfToken() {

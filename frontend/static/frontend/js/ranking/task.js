@@ -3,12 +3,15 @@
 import { Board } from "./board.js";
 import { Draft } from "./draft.js";
 import { Lease } from "./lease.js";
+import { PARTS } from "./parts.js";
+import { Reading } from "./reading.js";
 import { Tiers } from "./tiers.js";
 
 const IDLE_AFTER = 60_000;
 
 export class Task {
   #current;
+  #ending = new AbortController();
   #ticking;
   #activeAt = Date.now();
 
@@ -17,10 +20,9 @@ export class Task {
     const { assignment, revision, draft, lease, until, renew, renewWithin } = workbench.dataset;
     this.workbench = workbench;
     this.announce = announce;
-    this.rationale = workbench.querySelector("#rationale");
     const numbers = [...workbench.querySelectorAll("[data-response]")].map((card) => Number(card.dataset.response));
     this.tiers = new Tiers(numbers, { ties: "ties" in workbench.dataset });
-    this.board = new Board(workbench, this.tiers, (number, tier) => this.place(number, tier));
+    this.board = new Board(workbench, this.tiers, { moved: (number, tier) => this.place(number, tier), signal: this.signal });
     this.storage = new Draft(user, assignment, revision);
     this.draft = this.storage.load(draft && JSON.parse(draft));
     this.lease = lease && new Lease({
@@ -32,6 +34,7 @@ export class Task {
       lost,
       warn,
     });
+    this.parts = PARTS.map((Part) => new Part(this));
     this.#restore();
     this.#listen();
     // The page stays at its top, where the prompt is: on a phone the first card lies far below it.
@@ -42,72 +45,64 @@ export class Task {
     return this.#current;
   }
 
-  /** What is submitted. */
+  /** Ends with the task, and whatever listens with it. */
+  get signal() {
+    return this.#ending.signal;
+  }
+
+  part(Part) {
+    return this.parts.find((part) => part instanceof Part);
+  }
+
+  /** What is submitted, but for the submission's own key. */
   get answer() {
-    return {
-      lease: this.workbench.dataset.lease,
-      key: this.draft.key,
-      tiers: this.tiers.lists,
-      ratings: this.draft.ratings,
-      rationale: this.draft.rationale,
-      seconds: this.draft.seconds,
-    };
+    return Object.assign(
+      { lease: this.workbench.dataset.lease, tiers: this.tiers.lists, seconds: this.draft.seconds },
+      ...this.parts.map((part) => part.answer),
+    );
   }
 
   /** Why it cannot be submitted yet, and the response that it is about; null if it can. */
   get missing() {
     const { ranked, numbers } = this.tiers;
     const open = numbers.find((number) => this.tiers.of(number) === 0);
-    if (ranked.length === numbers.length) return null;
-    if (!("partial" in this.workbench.dataset)) return { sentence: `Response ${this.board.letter(open)} is not ranked yet.`, number: open };
+    if (open !== undefined && !("partial" in this.workbench.dataset)) return { sentence: `Response ${this.board.letter(open)} is not ranked yet.`, number: open };
     if (ranked.length < 2) return { sentence: "Rank at least two responses.", number: open };
-    return null;
+    return this.parts.map((part) => part.missing).find(Boolean) ?? null;
   }
 
   place(number, tier) {
-    this.#focus(number);
-    if (this.tiers.place(number, tier)) this.#changed(this.#told(number));
+    // By hand, at a place that is in sight.
+    this.#focus(number, { scroll: false });
+    this.#move(() => this.tiers.place(number, tier));
   }
 
   /** The current one into a tier, then on to the next that has none. */
   placeCurrent(tier) {
-    if (tier > this.tiers.numbers.length) {
-      this.announce(`There are ${this.tiers.numbers.length} tiers.`);
-      return;
-    }
-    const number = this.#current;
-    if (this.tiers.place(number, tier)) this.#changed(this.#told(number));
-    this.#advance();
+    if (tier > this.tiers.numbers.length) this.announce(`There are ${this.tiers.numbers.length} tiers.`);
+    else this.#move(() => this.tiers.place(this.#current, tier), { then: () => this.#advance() });
   }
 
   tieCurrent() {
-    const number = this.#current;
-    if (this.tiers.tie(number)) {
-      this.#changed(this.#told(number));
-      this.#advance();
-    } else {
-      this.announce(this.tiers.ties ? "There is no response placed before this one to tie with." : "This project asks for an order without ties.");
-    }
+    if (!this.tiers.ties) this.announce("This project asks for an order without ties.");
+    else if (!this.#move(() => this.tiers.tie(this.#current), { then: (moved) => moved && this.#advance() })) this.announce("There is no response placed before this one to tie with.");
   }
 
   unrankCurrent() {
-    const number = this.#current;
-    if (this.tiers.place(number, 0)) this.#changed(this.#told(number));
+    this.#move(() => this.tiers.place(this.#current, 0));
   }
 
   nudgeCurrent(by) {
-    const number = this.#current;
-    if (this.tiers.nudge(number, by)) this.#changed(this.#told(number));
-    else this.announce(this.#told(number));
+    if (!this.#move(() => this.tiers.nudge(this.#current, by))) this.announce(this.#told(this.#current));
   }
 
   undo() {
-    if (this.tiers.undo()) this.#changed("Undone.");
+    this.#move(() => this.tiers.undo(), { told: "Undone." });
   }
 
   step(by) {
-    const { numbers } = this.tiers;
-    this.#focus(numbers[Math.max(0, Math.min(numbers.length - 1, numbers.indexOf(this.#current) + by))]);
+    const { order } = this.part(Reading);
+    this.#focus(order[Math.max(0, Math.min(order.length - 1, order.indexOf(this.#current) + by))]);
   }
 
   focusLetter(letter) {
@@ -125,39 +120,46 @@ export class Task {
     this.lease?.active();
   }
 
+  /** Keep what was done so far in this browser. */
+  keep() {
+    Object.assign(this.draft, { tiers: this.tiers.save() }, ...this.parts.map((part) => part.save?.()));
+    this.storage.save(this.draft);
+    this.#offer();
+  }
+
+  /** Nothing can be changed while what ends the task is on its way. */
+  lock(locked) {
+    this.board.lock(locked);
+    for (const part of this.parts) part.lock?.(locked);
+  }
+
   end() {
+    this.#ending.abort();
     clearInterval(this.#ticking);
+    for (const part of this.parts) part.end?.();
     this.lease?.end();
-    this.board.destroy();
+    this.board.end();
   }
 
   #restore() {
     this.tiers.load(this.draft.tiers);
-    this.rationale.value = this.draft.rationale;
-    if (this.draft.rationale) this.rationale.closest("details").open = true;
-    for (const input of this.workbench.querySelectorAll("[data-aspect]")) {
-      input.checked = this.draft.ratings[input.dataset.aspect]?.[input.dataset.number] === Number(input.value);
-    }
+    for (const part of this.parts) part.restore?.(this.draft);
     this.#drawn();
   }
 
   #listen() {
-    this.workbench.addEventListener("input", ({ target }) => {
-      if (target === this.rationale) this.draft.rationale = target.value;
-      const { aspect, number } = target.dataset;
-      if (aspect) (this.draft.ratings[aspect] ??= {})[number] = Number(target.value);
-      this.storage.save(this.draft);
-    });
+    const { signal } = this;
+    this.workbench.addEventListener("input", () => this.keep(), { signal });
     // Whatever is clicked or tabbed into inside a response makes it the current one.
     this.workbench.addEventListener("focusin", ({ target }) => {
       const card = target.closest("[data-response]");
       if (card) this.#mark(Number(card.dataset.response));
-    });
+    }, { signal });
     this.workbench.addEventListener("click", ({ target }) => {
       const card = target.closest("[data-response], [data-chip]");
       if (card && !target.closest("button, a, label")) this.#focus(Number(card.dataset.response ?? card.dataset.chip));
       if (target.closest("[data-undo]")) this.undo();
-    });
+    }, { signal });
     this.#ticking = setInterval(() => {
       if (document.visibilityState !== "visible" || Date.now() - this.#activeAt > IDLE_AFTER) return;
       this.draft.seconds += 1;
@@ -168,15 +170,29 @@ export class Task {
     return `Response ${this.board.letter(number)}: ${this.board.standing(number)}.`;
   }
 
-  #changed(sentence) {
-    this.draft.tiers = this.tiers.save();
-    this.storage.save(this.draft);
-    this.#drawn();
-    this.announce(sentence);
+  /** Keeps, draws and tells what `change` did, if it did anything, which it returns; `then(moved)` may go on to another response. */
+  #move(change, { told, then } = {}) {
+    let moved = false;
+    this.part(Reading).holding(() => {
+      moved = change();
+      if (moved) {
+        this.keep();
+        this.announce([told ?? this.#told(this.#current), ...this.#drawn()].join(" "));
+      }
+      then?.(moved);
+    });
+    return moved;
   }
 
+  /** Draws the ranking. Returns what the parts say of its change. */
   #drawn() {
     this.board.draw();
+    const told = this.parts.map((part) => part.moved?.()).filter(Boolean);
+    this.#offer();
+    return told;
+  }
+
+  #offer() {
     this.workbench.querySelector("[data-submit-button]").setAttribute("aria-disabled", this.missing !== null);
   }
 
@@ -203,5 +219,6 @@ export class Task {
       card.tabIndex = other === number ? 0 : -1;
     }
     for (const [other, chip] of this.board.chips) chip.toggleAttribute("data-current", other === number);
+    for (const part of this.parts) part.focused?.();
   }
 }

@@ -1,0 +1,84 @@
+"""What ratings of aspects say: whether people agree on them, how they spread, and whether they go with the ranking."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from annotation.agreement import krippendorff_alpha, ordinal_distances
+from annotation.answer_columns import AnswerColumns
+from annotation.models import Aspect, AspectRating
+from annotation.ratios import Ratio, ratio
+
+MOST_TASKS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class AspectFigures:
+    """How one aspect was rated.
+
+    Attributes:
+        aspect: its name.
+        ratings: how many ratings there are.
+        counts: how often each step was given, from 1 up.
+        alpha: Krippendorff's α, ordinal, over responses that two annotators rated: 1 is perfect, 0 is chance.
+        with_ranking: of two responses that one annotator rated differently and ranked differently, how often the one
+            rated higher was ranked above.
+    """
+
+    aspect: str
+    ratings: int
+    counts: list[int]
+    alpha: float | None
+    with_ranking: Ratio
+
+
+def aspect_figures(answers: AnswerColumns, *, seed: int = 0) -> list[AspectFigures]:
+    """The figures of each aspect that was rated, in the rubric's order.
+
+    Of more than `MOST_TASKS` tasks, so many drawn at random stand for all.
+    """
+    tasks = len(answers.tasks)
+    drawn = np.ones(len(answers), bool)
+    if tasks > MOST_TASKS:
+        some = np.random.default_rng(seed).permutation(tasks)[:MOST_TASKS]
+        drawn = np.isin(answers.task, some)
+    rankings = answers.ranking[drawn]
+    rows = AspectRating.objects.filter(ranking__in=rankings.tolist())
+    told: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+    for rated, ranking_id, position, rating in rows.values_list(
+        "aspect_id", "ranking_id", "position", "rating"
+    ):
+        told[rated].append((ranking_id, position, rating))
+    row_of = np.argsort(answers.ranking)
+    found = []
+    for aspect in Aspect.objects.filter(pk__in=told):
+        ranking, number, given = np.array(told[aspect.pk], np.int64).T
+        table = np.zeros((len(answers), answers.width), np.int64)
+        rows_there = row_of[np.searchsorted(answers.ranking[row_of], ranking)]
+        table[rows_there, number] = given
+        found.append(_figures(aspect, table, answers))
+    return found
+
+
+def _figures(aspect: Aspect, table: np.ndarray, answers: AnswerColumns) -> AspectFigures:
+    """Of ratings by ranking and response, 0 where there is none. Shape: ``(rankings, responses)``."""
+    opinions = answers.opinions
+    by_value = np.stack(
+        [opinions.by_task((table == step).astype(np.int64)) for step in range(1, aspect.steps + 1)], axis=2
+    ).reshape(-1, aspect.steps)
+    several = by_value[by_value.sum(axis=1) > 1]
+    first, second = opinions.pairs
+    rated = (table[:, first] > 0) & (table[:, second] > 0)
+    higher = np.sign(table[:, first] - table[:, second]) * rated
+    told = (higher != 0) & (opinions.opinion != 0)
+    above = told & (higher == -opinions.opinion)
+    return AspectFigures(
+        aspect=aspect.name,
+        ratings=int((table > 0).sum()),
+        counts=by_value.sum(axis=0).tolist(),
+        alpha=krippendorff_alpha(several, ordinal_distances(several.sum(axis=0))),
+        with_ranking=ratio(above.sum(axis=1), told.sum(axis=1)),
+    )
