@@ -58,15 +58,13 @@ def reliability_of(answers: AnswerColumns, *, seed: int = 0) -> dict[str, Reliab
     if not len(rows) or (ranked >= FEWEST_RANKINGS).sum() < 2:
         return {}
     consensus = fit(_columns(answers, rows))
-    names = dict(enumerate(answers.names))
-    errors = consensus.reliability_errors
-    return {
-        names[who]: Reliability(
-            value, value * math.exp(-Z_95 * errors[who]), value * math.exp(Z_95 * errors[who])
-        )
-        for who, value in consensus.reliability.items()
-        if ranked[who] >= FEWEST_RANKINGS and math.isfinite(errors[who])
-    }
+    reliability, errors = consensus.reliability, consensus.reliability_errors
+    found = {}
+    for name, rankings in zip(answers.names, ranked.tolist(), strict=True):
+        value, error = reliability.get(name), errors.get(name, math.inf)
+        if value is not None and rankings >= FEWEST_RANKINGS and math.isfinite(error):
+            found[name] = Reliability(value, value * math.exp(-Z_95 * error), value * math.exp(Z_95 * error))
+    return found
 
 
 def _columns(answers: AnswerColumns, rows: np.ndarray) -> Rankings:
@@ -82,4 +80,4 @@ def _columns(answers: AnswerColumns, rows: np.ndarray) -> Rankings:
         item=item,
         tier=place,
         sizes=np.bincount(row, minlength=len(rows)),
-    ).given_by(answers.annotator[rows].tolist())
+    ).given_by([answers.names[who] for who in answers.annotator[rows]])

@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 
-from annotation.models import Aspect, AspectRating, Demonstration, Flag, Project, Ranking, Task
+from annotation.models import (
+    Aspect,
+    AspectRating,
+    Assignment,
+    Demonstration,
+    Flag,
+    Project,
+    Ranking,
+    TaskResponse,
+)
 from annotation.refusals import Refusal, require_storable
 
 LONGEST_RATIONALE = 20_000
@@ -83,13 +92,13 @@ class Checked:
         return ranking
 
 
-def check_answer(given: Given, *, task: Task, project: Project) -> Checked:
-    """Return ``given`` as an answer to ``task`` under the project's rules.
+def check_answer(given: Given, *, place: Assignment, project: Project) -> Checked:
+    """Return ``given`` as an answer of the annotator who holds ``place``, under the project's rules.
 
     Raises:
         Refusal: a field is wrong; the sentence says where and what would be right, ``field`` names it.
     """
-    numbers = set(task.task_responses.values_list("position", flat=True))
+    numbers = set(place.shown_order)
     tiers = check_tiers(given.tiers, numbers, project)
     return Checked(
         tiers=tiers,
@@ -98,7 +107,7 @@ def check_answer(given: Given, *, task: Task, project: Project) -> Checked:
         seconds=_check_seconds(given.seconds),
         ratings=_check_ratings({} if given.ratings is None else given.ratings, numbers, project),
         flags=_check_flags(given.flags, numbers),
-        demonstrations=_check_demonstrations(given.demonstrations, numbers, task),
+        demonstrations=_check_demonstrations(given.demonstrations, numbers, place),
     )
 
 
@@ -264,19 +273,20 @@ def _check_flags(flags: Any, numbers: set[int]) -> list[Flag]:
     return rows
 
 
-def _check_demonstrations(demonstrations: Any, numbers: set[int], task: Task) -> list[Demonstration]:
+def _check_demonstrations(demonstrations: Any, numbers: set[int], place: Assignment) -> list[Demonstration]:
     def wrong(sentence: str) -> Refusal:
         return Refusal("invalid", sentence, field="demonstrations")
 
     given = _list_of_objects(demonstrations, "demonstrations", {"number", "text"})
     # The texts are read only where there is something to hold against them.
-    texts = dict(task.task_responses.values_list("position", "response__text")) if given else {}
+    shown = TaskResponse.objects.filter(task=place.task_id)
+    texts = dict(shown.values_list("position", "response__text")) if given else {}
     rows: dict[int | None, Demonstration] = {}
-    for place, demonstration in enumerate(given, start=1):
+    for count, demonstration in enumerate(given, start=1):
         number, text = demonstration.get("number"), demonstration.get("text")
         if number is not None and (type(number) is not int or number not in numbers):
             raise wrong(
-                f"Demonstration {place} edits response {number!r:.40}; {_has(numbers)}. Null: it was written anew."
+                f"Demonstration {count} edits response {number!r:.40}; {_has(numbers)}. Null: it was written anew."
             )
         what = "The response written anew" if number is None else f"The edited response {number}"
         if not isinstance(text, str):

@@ -70,7 +70,7 @@ class BatchPairsViewSet(BatchFiguresViewSet):
         """How far each two annotators agree on the tasks that both ranked."""
         name = request.query_params.get("annotator", "")
         chosen = [one for one in self.figures.pairs if name in ("", one.annotator, one.other)]
-        page = self.paginate_queryset(chosen)  # type: ignore[arg-type]  # a list is as good
+        page = self.paginate_queryset(chosen)
         return self.get_paginated_response(AnnotatorPairOut(page, many=True).data)
 
 
@@ -84,5 +84,5 @@ class BatchTasksViewSet(BatchFiguresViewSet):
         if not asked.is_valid():
             raise ValidationError(asked.errors)
         keys, disagreement = quality_tasks(batches_of(self.get_object()), *asked.told())
-        page = self.paginate_queryset(keys) or []  # type: ignore[arg-type]  # a list is as good
+        page = self.paginate_queryset(keys) or []
         return self.get_paginated_response(QualityTaskOut(rows_of(page, disagreement), many=True).data)

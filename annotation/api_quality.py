@@ -141,7 +141,7 @@ class AspectFiguresOut(serializers.Serializer):
 
 
 class SourceQualityOut(serializers.Serializer):
-    source = serializers.IntegerField(help_text="Its id.")
+    source = serializers.IntegerField(help_text="Its id.")  # type: ignore[assignment]
     name = serializers.CharField()
     tasks = serializers.IntegerField()
     agreement = RatioOut(help_text="On pairs with at least one response of it.")

@@ -48,15 +48,17 @@ def aspect_figures(answers: AnswerColumns, *, seed: int = 0) -> list[AspectFigur
     rankings = answers.ranking[drawn]
     rows = AspectRating.objects.filter(ranking__in=rankings.tolist())
     told: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-    for aspect, *row in rows.values_list("aspect_id", "ranking_id", "position", "rating"):
-        told[aspect].append(tuple(row))  # type: ignore[arg-type]
+    for rated, ranking_id, position, rating in rows.values_list(
+        "aspect_id", "ranking_id", "position", "rating"
+    ):
+        told[rated].append((ranking_id, position, rating))
     row_of = np.argsort(answers.ranking)
     found = []
     for aspect in Aspect.objects.filter(pk__in=told):
-        ranking, position, rating = np.array(told[aspect.pk], np.int64).T
+        ranking, number, given = np.array(told[aspect.pk], np.int64).T
         table = np.zeros((len(answers), answers.width), np.int64)
         rows_there = row_of[np.searchsorted(answers.ranking[row_of], ranking)]
-        table[rows_there, position] = rating
+        table[rows_there, number] = given
         found.append(_figures(aspect, table, answers))
     return found
 

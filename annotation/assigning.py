@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from annotation.leasing import lock_place, release, require_lease, require_not_closed, share_batch
 from annotation.models import Assignment, Batch, Project, Skip, Task, User
-from annotation.projects import Role, require_role
+from annotation.projects import Role, take_turns
 from annotation.refusals import Refusal, require_storable
 
 SKIPS_THAT_CLOSE = 3
@@ -123,12 +123,11 @@ def next_assignment(*, annotator: User, project: Project, besides: Collection[in
     Raises:
         Refusal: they are no annotator of the project.
     """
-    require_role(user=annotator, project=project, role=Role.ANNOTATOR)
     # Two tabs of one annotator take turns, so that the second finds the first one's lease.
-    User.objects.select_for_update(no_key=True).get(pk=annotator.pk)
+    take_turns(user=annotator, project=project, role=Role.ANNOTATOR)
     # The one that was taken first is the one in work; another may be held ahead of it.
     own = _held(annotator, project).exclude(pk__in=besides).order_by("leased_at", "pk")
-    leased = list(_as_shown(own))
+    leased = list(_as_shown(own)) if own.exists() else []
     now = timezone.now()
     for held in leased:
         in_time = held.leased_until is not None and held.leased_until > now
@@ -207,7 +206,7 @@ def expire_leases() -> int:
 def shown_order(task: Task, annotator: User) -> list[int]:
     """The task's response numbers in this annotator's order: it follows from the task's seed and the annotator, so
     that it can be told again, and differs from annotator to annotator, so that no place on the page gains by it."""
-    numbers = sorted(task.task_responses.values_list("position", flat=True))
+    numbers = sorted(task.replies)
     random.Random(f"{task.seed}:{annotator.pk}").shuffle(numbers)  # noqa: S311 - no secret
     return numbers
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import QuerySet
 
 from annotation.models import Assignment, Batch, User
@@ -12,7 +11,7 @@ from annotation.refusals import Refusal
 
 
 def share_batch(assignment_id: int) -> Batch:
-    """The place's batch with its project, kept as it is to the end of the transaction.
+    """The place's batch, kept as it is to the end of the transaction.
 
     Whoever leases, keeps or answers a place shares this lock and ``close_batch`` takes it alone: neither a lease nor
     an answer slips in behind a closed batch.
@@ -20,17 +19,15 @@ def share_batch(assignment_id: int) -> Batch:
     Raises:
         Refusal: there is no such place.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT batch.id FROM annotation_batch batch JOIN annotation_assignment place ON place.batch_id = batch.id "
-            "WHERE place.id = %s FOR SHARE OF batch",
-            [assignment_id],
-        )
-        row = cursor.fetchone()
-    if row is None:
-        raise _no_such_place()
-    # Only now: a statement that waited for the lock would give the project as it was before.
-    return Batch.objects.select_related("project").get(pk=row[0])
+    # A locked row is given as it is once the lock is there; one joined to it would be as it was before the wait.
+    shared = Batch.objects.raw(
+        "SELECT batch.* FROM annotation_batch batch JOIN annotation_assignment place ON place.batch_id = batch.id "
+        "WHERE place.id = %s FOR SHARE OF batch",
+        [assignment_id],
+    )
+    for batch in shared:
+        return batch
+    raise _no_such_place()
 
 
 def require_not_closed(batch: Batch) -> None:
@@ -45,14 +42,12 @@ def lock_place(assignment_id: int) -> Assignment:
     Raises:
         Refusal: there is no such place.
     """
-    try:
-        return (
-            Assignment.objects.select_for_update(no_key=True, of=("self",))
-            .select_related("task")
-            .get(pk=assignment_id)
-        )
-    except Assignment.DoesNotExist:
-        raise _no_such_place() from None
+    locked = Assignment.objects.raw(
+        "SELECT * FROM annotation_assignment WHERE id = %s FOR NO KEY UPDATE", [assignment_id]
+    )
+    for place in locked:
+        return place
+    raise _no_such_place()
 
 
 def require_lease(place: Assignment, *, annotator: User, lease: UUID | str) -> None:

@@ -141,8 +141,8 @@ def forecast_end(
         done[open_futures] += resamples[open_futures, drawn]
         open_futures = open_futures[done[open_futures] < left]
     early, likely, late = np.quantile(needed, [0.05, 0.5, 0.95], method="higher")
-    ends = [today + timedelta(days=int(days) - 1) for days in (early, likely, late)]
-    return Forecast(*ends, per_day=per_day, days=len(recent)), ""
+    earliest, by, latest = (today + timedelta(days=int(days) - 1) for days in (early, likely, late))
+    return Forecast(earliest, by, latest, per_day, len(recent)), ""
 
 
 def _by_day(hours: dict[datetime, int], now: datetime) -> dict[datetime, int]:

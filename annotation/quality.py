@@ -71,7 +71,7 @@ def gold_accuracies(answers: AnswerColumns) -> list[Ratio]:
         return [Ratio()] * len(answers.names)
     right = Opinions(
         np.arange(len(told.tasks)),
-        tier_table([known[pk] for pk in told.tasks.tolist()], told.width),
+        tier_table([known[pk] or [] for pk in told.tasks.tolist()], told.width),
         len(told.tasks),
     )
     both = told.opinions.ordered & right.ordered[told.task]

@@ -22,9 +22,7 @@ def blind_view(assignment: Assignment) -> dict[str, Any]:
     project = task.batch.project
     shown = {
         number: {"number": number, "text": text, "ended": ended}
-        for number, text, ended in task.task_responses.values_list(
-            "position", "response__text", "response__ended"
-        )
+        for number, (text, ended) in task.replies.items()
     }
     return {
         "assignment": assignment.pk,

@@ -13,7 +13,7 @@ from annotation.answering import DemonstrationGiven, FlagGiven, Given, Ratings, 
 from annotation.batching import is_complete
 from annotation.leasing import lock_place, require_lease, require_not_closed, share_batch
 from annotation.models import Assignment, Batch, Ranking, User
-from annotation.projects import Role, require_role
+from annotation.projects import Role, find_project, require
 from annotation.refusals import Refusal
 from annotation.signals import batch_completed
 
@@ -133,14 +133,17 @@ def _take(
         with transaction.atomic():
             batch = share_batch(assignment_id)
             place = lock_place(assignment_id)
-            if (earlier := _submitted_as(annotator, key, place)) is not None:
+            leased = place.state == Assignment.State.LEASED and place.annotator_id == annotator.pk
+            # What they hold they have seldom submitted; where they have, the key's constraint says so.
+            if not leased and (earlier := _submitted_as(annotator, key, assignment_id)) is not None:
                 return earlier
-            require_role(user=annotator, project=batch.project, role=Role.ANNOTATOR)
+            batch.project, role = find_project(user=annotator, pk=batch.project_id)
+            require(role, Role.ANNOTATOR, batch.project)
             require_not_closed(batch)
             revision = answer(place)
-            ranking = check_answer(given, task=place.task, project=batch.project).keep(
+            ranking = check_answer(given, place=place, project=batch.project).keep(
                 assignment=place,
-                task=place.task,
+                task_id=place.task_id,
                 annotator=annotator,
                 revision=revision,
                 key=key,
@@ -149,10 +152,12 @@ def _take(
             transaction.on_commit(lambda: _hint_completion(batch), robust=True)
             return ranking
     except IntegrityError as error:
-        # Two requests with one key for two places at the same moment: the later one is refused as if it came later.
         if "ranking_key_once" not in str(error):
             raise
-        raise _key_taken() from error
+        earlier = _submitted_as(annotator, key, assignment_id)
+        if earlier is None:
+            raise
+        return earlier
 
 
 def _as_key(key: UUID | str) -> UUID:
@@ -162,17 +167,13 @@ def _as_key(key: UUID | str) -> UUID:
         raise Refusal("invalid", f"The key must be a UUID, not {key!r:.60}.", field="key") from None
 
 
-def _submitted_as(annotator: User, key: UUID, place: Assignment) -> Ranking | None:
+def _submitted_as(annotator: User, key: UUID, assignment_id: int) -> Ranking | None:
     earlier = Ranking.objects.filter(annotator=annotator, key=key).first()
-    if earlier is not None and earlier.assignment_id != place.pk:
-        raise _key_taken()
+    if earlier is not None and earlier.assignment_id != assignment_id:
+        raise Refusal(
+            "conflict", "This key named a submission for another task. Make a new key for each.", field="key"
+        )
     return earlier
-
-
-def _key_taken() -> Refusal:
-    return Refusal(
-        "conflict", "This key named a submission for another task. Make a new key for each.", field="key"
-    )
 
 
 def _hint_completion(batch: Batch) -> None:

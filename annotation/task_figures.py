@@ -125,22 +125,17 @@ def rows_of(keys: Sequence[int], disagreement: Disagreement) -> list[TaskRow]:
     tasks = Task.objects.select_related("prompt", "batch").in_bulk(keys)
     current = current_rankings(Ranking.objects.filter(task__in=keys)).order_by()
     counted = {
-        row["task"]: row
+        row["task"]: (row["rankings"], row["last"])
         for row in current.values("task").annotate(rankings=Count("pk"), last=Max("submitted_at"))
     }
     flags = dict(
         Flag.objects.filter(ranking__in=current).order_by().values_list("ranking__task").annotate(Count("pk"))
     )
     skips = dict(Skip.objects.filter(task__in=keys).order_by().values_list("task").annotate(Count("pk")))
-    return [
-        TaskRow(
-            tasks[key],
-            disagreement.get(key),
-            counted.get(key, {}).get("rankings", 0),
-            flags.get(key, 0),
-            skips.get(key, 0),
-            counted.get(key, {}).get("last"),
+    rows = []
+    for key in keys:
+        rankings, last = counted.get(key, (0, None))
+        rows.append(
+            TaskRow(tasks[key], disagreement.get(key), rankings, flags.get(key, 0), skips.get(key, 0), last)
         )
-        for key in keys
-        if key in tasks
-    ]
+    return rows

@@ -9,7 +9,6 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
-from django.shortcuts import get_object_or_404
 
 from annotation import projects
 from annotation.models import Membership, Project, User
@@ -50,13 +49,15 @@ def project_page(needed: Role) -> Callable[[View], View]:
         @wraps(view)
         @login_required
         def guarded(request: ProjectRequest, slug: str, **kwargs: object) -> HttpResponseBase:
-            project = get_object_or_404(Project, slug=slug)
-            role = projects.role_of(request.user, project)
+            try:
+                project, role = projects.find_project(slug=slug, user=request.user)
+            except Project.DoesNotExist:
+                raise Http404 from None
             if role is None:
                 raise Http404
             request.project, request.role = project, role  # for the navigation of the page that refuses, too
             try:
-                projects.require_role(user=request.user, project=project, role=needed)
+                projects.require(role, needed, project)
             except Refusal as refusal:
                 raise PermissionDenied(refusal.sentence) from refusal
             return view(request, **kwargs)

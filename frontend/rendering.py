@@ -13,7 +13,7 @@ from html import unescape
 from typing import Any
 
 import nh3
-from django.utils.html import escape, strip_tags
+from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import Truncator
 from markdown_it import MarkdownIt
@@ -24,8 +24,10 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import get_lexer_by_name
 from pygments.util import ClassNotFound
 
+from frontend.keeping import kept
 from frontend.maths import use_maths
 
+FORMATTER = HtmlFormatter(nowrap=True)
 HIGHLIGHTED_CHARACTERS = 20_000  # lexers are regular expressions; longer code is shown without colours
 CITATION = re.compile(r"\[([^\[\]\n]{1,80})\]")
 BETWEEN_CITED = re.compile(r"(\s*[,;]\s*)")
@@ -58,6 +60,7 @@ LINK = re.compile(r"(?:https?://|mailto:)\S+", re.IGNORECASE)
 LINK_TO_PASSAGE = re.compile(r"#passage-\d{1,4}")
 
 
+@kept
 def render(text: str, *, passages: Sequence[str] = (), checked: bool = False) -> SafeString:
     """``text`` (Markdown, with TeX) as HTML that is safe to put into a page.
 
@@ -71,10 +74,13 @@ def render(text: str, *, passages: Sequence[str] = (), checked: bool = False) ->
     return mark_safe(_sanitized(_parser().render(text, citing)))  # noqa: S308 (sanitized)
 
 
+@kept
 def beginning(text: str, length: int) -> str:
     """Return the first ``length`` characters of ``text`` (Markdown) as it is read: on one line, without its signs."""
-    # Signs and spaces take room that is not shown; a multiple of the length is enough of a text of any size.
-    words = unescape(strip_tags(render(text[: 4 * length]))).split()
+    # Signs and spaces take room that is not shown; a multiple of the length is enough of a text of any size. A shorter
+    # one is shown whole beside it, and so is rendered anyway.
+    part = text if len(text) <= 5_000 else text[: 4 * length]
+    words = unescape(nh3.clean(render(part, passages=[]), tags=set())).split()
     return Truncator(" ".join(words)).chars(length)
 
 
@@ -184,7 +190,7 @@ def _highlight(code: str, language: str, _: str) -> str:
         lexer = get_lexer_by_name(language)
     except ClassNotFound:
         return ""
-    return str(pygments_highlight(code, lexer, HtmlFormatter(nowrap=True)))
+    return str(pygments_highlight(code, lexer, FORMATTER))
 
 
 def _sanitized(html: str) -> str:

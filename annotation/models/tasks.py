@@ -6,6 +6,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+from django.utils.functional import cached_property
 
 from annotation.models.material import Prompt, Response
 from annotation.models.people import Project, User
@@ -101,6 +102,12 @@ class Task(models.Model):
 
     def __str__(self) -> str:
         return f"task {self.pk}"
+
+    @cached_property
+    def replies(self) -> dict[int, tuple[str, bool]]:
+        """By number, each response's text and whether it ended; read once, since a task's responses never change."""
+        rows = self.task_responses.values_list("position", "response__text", "response__ended")
+        return {position: (text, ended) for position, text, ended in rows}
 
 
 class TaskResponse(models.Model):

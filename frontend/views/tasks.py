@@ -25,7 +25,7 @@ ORDERS = {
     TaskOrder.NEWEST: "Newest first",
     TaskOrder.OLDEST: "Oldest first",
 }
-PATTERNS = {
+PATTERNS: dict[str, str] = {
     Pattern.AS_SHOWN: "ranked as they were shown",
     Pattern.REVERSED: "ranked the other way round",
     Pattern.TOO_FAST: "ranked too fast to have read",

@@ -413,7 +413,7 @@ def test_folders_of_the_server_are_administrators_to_name(world: World) -> None:
         ("projects", "ordering, page, page_size"),
         ("projects/{slug}/members", "page, page_size"),
         ("tokens", "page, page_size"),
-        ("projects/{slug}/tasks", "batch, prompt, page, page_size"),
+        ("projects/{slug}/tasks", "batch, prompt, flag, page, page_size"),
         ("runs/{run}/metrics", "name, page, page_size"),
     ],
 )

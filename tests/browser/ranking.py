@@ -16,6 +16,8 @@ def number_of(page: Page, letter: str) -> int:
 
 def tiers_on_board(page: Page) -> list[list[str]]:
     """The letters in each tier of the board, empty tiers left out."""
+    # A page that was just loaded draws them last, and then goes to a response.
+    expect(page.locator("[data-response][data-current]")).to_have_count(1)
     return [
         letters
         for zone in page.locator("[data-zone]:not([data-zone='0'])").all()

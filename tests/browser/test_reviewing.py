@@ -94,7 +94,8 @@ def test_a_session_by_keys_alone(reviewing: Callable[..., Page], batch: Batch) -
     expect(page.locator("[data-yours]")).to_be_hidden()
     page.keyboard.press("j")
     page.keyboard.press("4")  # D, whose turn it still is
-    page.keyboard.press("a")  # goes to A here, and accepts nothing
+    page.keyboard.press("a")  # accepts nothing here
+    page.keyboard.press("Shift+A")
     page.keyboard.press("3")
     page.keyboard.press("z")
     assert page.locator("[data-line] .line__tier").all_inner_texts() == ["C", "A\nB", "D"]
@@ -195,7 +196,7 @@ def test_an_annotator_amends_what_was_returned(
     expect(page.locator("[data-returned]")).to_contain_text("Is that what you meant?")
     picture(page, "change-returned")
 
-    page.keyboard.press("a")
+    page.keyboard.press("Shift+A")
     page.keyboard.press("4")
     page.keyboard.press("Enter")
 

@@ -1,7 +1,7 @@
 // Single keys of the review page. They can be switched off, as those of the ranking page, with which they share the switch.
 import { keysAreOn } from "../ranking/keys.js";
 
-/** Call `commands` for keys; while `commands.adjudicating()`, letters go to responses and digits to tiers. */
+/** Call `commands` for keys; while `commands.adjudicating()`, they are those of the ranking page. */
 export function listen(commands) {
   document.addEventListener("keydown", (event) => {
     if (event.isComposing || event.defaultPrevented || document.querySelector("dialog[open]")) return;
@@ -40,6 +40,6 @@ function ordering(event, commands) {
   if (/^[1-9]$/.test(key)) return () => commands.tier(Number(key));
   if (key === "0" || key === "Backspace" || key === "Delete") return commands.unrank;
   if (key === "=") return commands.tie;
-  if (/^[a-i]$/i.test(key)) return () => commands.focus(key.toUpperCase());
+  if (event.shiftKey && /^[a-i]$/i.test(key)) return () => commands.focus(key.toUpperCase());
   return { z: commands.undo, l: commands.guidelines }[key.toLowerCase()] ?? null;
 }
