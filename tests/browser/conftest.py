@@ -6,12 +6,14 @@ With RANKLOOP_SCREENSHOTS, a folder, ``picture`` keeps every page in both themes
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from django.conf import settings
+from django.db import connection
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
@@ -71,7 +73,23 @@ def visit(browser: Browser, live_server: object) -> Iterator[Visit]:
     yield go
     for context in contexts:
         context.close()
+    let_requests_end()
     assert not complaints, complaints
+
+
+def let_requests_end() -> None:
+    """What pages asked for by themselves is answered, or the database would be emptied from under it."""
+    still = 0
+    for _ in range(200):
+        time.sleep(0.025)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid() AND state <> 'idle'"
+            )
+            still = 0 if cursor.fetchone()[0] else still + 1
+        if still == 3:
+            return
 
 
 @pytest.fixture
