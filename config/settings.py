@@ -273,6 +273,7 @@ SPECTACULAR_SETTINGS = {
         "BatchKind": "annotation.models.Batch.Kind",
         "BatchState": "annotation.models.Batch.State",
         "AssignmentState": "annotation.models.Assignment.State",
+        "FlagKind": "annotation.models.Flag.Kind",
         "SourceKind": "annotation.models.Source.Kind",
         **{f"{kind.title()}SourceKind": [kind] for kind in ("model", "endpoint", "import", "person")},
         "RunKind": "training.models.Run.Kind",
