@@ -39,13 +39,13 @@ class TiersOut(serializers.ListField):
     child = serializers.ListField(child=serializers.IntegerField())
 
 
-class FlagOut(serializers.Serializer):
+class FlaggedOut(serializers.Serializer):
     number = serializers.IntegerField(help_text="The response's number in the task.")
     kind = serializers.ChoiceField(choices=Flag.Kind.choices)
     note = serializers.CharField(allow_blank=True)
 
 
-class DemonstrationOut(serializers.Serializer):
+class RewrittenOut(serializers.Serializer):
     number = serializers.IntegerField(
         allow_null=True, help_text="Of the response that was edited; null where it was written anew."
     )
@@ -72,8 +72,8 @@ class RankedOut(serializers.Serializer):
     seconds = serializers.FloatField(allow_null=True)
     changed = serializers.BooleanField(help_text="Whether it was amended.")
     returned_note = serializers.CharField(allow_null=True)
-    flags = FlagOut(many=True)
-    demonstrations = DemonstrationOut(many=True)
+    flags = FlaggedOut(many=True)
+    demonstrations = RewrittenOut(many=True)
     ratings = RatedOut(many=True)
 
 

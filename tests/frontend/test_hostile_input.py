@@ -49,7 +49,7 @@ TEXTS = {
 }
 # What stands in an address when it is not even text.
 BYTES = {"half a surrogate pair": "%ED%A0%80"}
-QUERY = ("q", "page", "from", "state", "split")
+QUERY = ("q", "page", "from", "state", "split", "reason")
 
 
 @pytest.fixture
@@ -87,6 +87,7 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "number": round.number,
         "run_id": run.pk,
         "assignment_id": held.pk,
+        "task_id": held.task_id,
         "ending": "csv",
         "change": "pause",
         "action": "retry",

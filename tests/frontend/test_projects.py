@@ -70,7 +70,13 @@ def test_a_name_that_is_taken_is_told_at_its_field(project: Project, as_role: As
 
 def test_settings_are_changed_and_a_wrong_one_changes_nothing(project: Project, as_role: AsRole) -> None:
     address = f"/projects/{project.slug}/settings/"
-    fields = {"name": "Kitchen", "held_out_share": "0.2", "lease_minutes": "15", "allow_partial": "on"}
+    fields = {
+        "name": "Kitchen",
+        "held_out_share": "0.2",
+        "lease_minutes": "15",
+        "allow_partial": "on",
+        "review_share": "0.1",
+    }
 
     answer = as_role("manager").post(address, {**fields, "lease_minutes": "0"})
     assert answer.status_code == 422
