@@ -82,6 +82,8 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "prompt_id": project.prompts.first().pk,
         "source_id": project.sources.first().pk,
         "batch_id": batch.pk,
+        "task_id": ranked.task_id,
+        "what": "annotators",
         "version": dataset.version,
         "version_id": version.pk,
         "number": round.number,
