@@ -58,7 +58,12 @@ def annotator_figures(answers: AnswerColumns) -> list[AnnotatorFigures]:
 
 
 def gold_accuracies(answers: AnswerColumns) -> list[Ratio]:
-    """Each annotator's share of gold pairs ordered as is known, in the order of ``answers.names``."""
+    """Each annotator's share of gold pairs ordered as is known, in the order of ``answers.names``.
+
+    Of the pairs that the known answer ranks, one that is tied in one of the two alone, or left unranked, counts half:
+    Kendall's distance with the penalty ½ of Fagin et al. (2006, "Comparing Partial Rankings", section 3). Nobody gains
+    by leaving out what is hard.
+    """
     golden = Task.objects.filter(gold_tiers__isnull=False)
     projects = answers.batches.values("project")
     there = golden.filter(
@@ -74,10 +79,12 @@ def gold_accuracies(answers: AnswerColumns) -> list[Ratio]:
         tier_table([known[pk] or [] for pk in told.tasks.tolist()], told.width),
         len(told.tasks),
     )
-    both = told.opinions.ordered & right.ordered[told.task]
-    alike = both & (told.opinions.opinion == right.opinion[told.task])
+    own, answer, asked = told.opinions.opinion, right.opinion[told.task], right.ordered[told.task]
+    said = asked & told.opinions.ordered
+    alike = said & (own == answer)
+    undecided = asked & ~alike & (~said | (own == 0) | (answer == 0))
     who = np.searchsorted(answers.annotators, told.annotators)[told.annotator]
-    return ratios(alike.sum(axis=1), both.sum(axis=1), who, len(answers.names))
+    return ratios((alike + undecided / 2).sum(axis=1), asked.sum(axis=1), who, len(answers.names))
 
 
 def _agreement_with_others(answers: AnswerColumns) -> list[Ratio]:
