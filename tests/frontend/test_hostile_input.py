@@ -89,7 +89,6 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "number": round.number,
         "run_id": run.pk,
         "assignment_id": held.pk,
-        "task_id": held.task_id,
         "ending": "csv",
         "change": "pause",
         "action": "retry",
