@@ -14,7 +14,14 @@ from annotation.api_access import ProjectViewSet
 from annotation.api_fields import Choice, Input, Integer, Text
 from annotation.api_filters import LARGEST_ID, ReviewQueueFilters
 from annotation.api_prompts import MessageOut, PassageOut
-from annotation.api_ranking import TIERS_HELP, AspectRatingOut, NumberedResponse, Rules
+from annotation.api_ranking import (
+    TIERS_HELP,
+    AspectRatingOut,
+    DemonstrationOut,
+    FlagOut,
+    NumberedResponse,
+    Rules,
+)
 from annotation.models import MAX_RESPONSES, Flag, Review, Task
 from annotation.review_queue import Reason, queue
 from annotation.showing_reviews import review_view
@@ -39,19 +46,6 @@ class TiersOut(serializers.ListField):
     child = serializers.ListField(child=serializers.IntegerField())
 
 
-class FlaggedOut(serializers.Serializer):
-    number = serializers.IntegerField(help_text="The response's number in the task.")
-    kind = serializers.ChoiceField(choices=Flag.Kind.choices)
-    note = serializers.CharField(allow_blank=True)
-
-
-class RewrittenOut(serializers.Serializer):
-    number = serializers.IntegerField(
-        allow_null=True, help_text="Of the response that was edited; null where it was written anew."
-    )
-    text = serializers.CharField()
-
-
 class RatedOut(AspectRatingOut):
     aspect = serializers.CharField()
     number = serializers.IntegerField()
@@ -72,8 +66,8 @@ class RankedOut(serializers.Serializer):
     seconds = serializers.FloatField(allow_null=True)
     changed = serializers.BooleanField(help_text="Whether it was amended.")
     returned_note = serializers.CharField(allow_null=True)
-    flags = FlaggedOut(many=True)
-    demonstrations = RewrittenOut(many=True)
+    flags = FlagOut(many=True)
+    demonstrations = DemonstrationOut(many=True)
     ratings = RatedOut(many=True)
 
 
