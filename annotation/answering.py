@@ -98,7 +98,7 @@ def check_answer(given: Given, *, place: Assignment, project: Project) -> Checke
     Raises:
         Refusal: a field is wrong; the sentence says where and what would be right, ``field`` names it.
     """
-    numbers = set(place.shown_order)
+    numbers = set(place.shown_order or ())
     tiers = check_tiers(given.tiers, numbers, project)
     return Checked(
         tiers=tiers,

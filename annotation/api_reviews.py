@@ -14,7 +14,14 @@ from annotation.api_access import ProjectViewSet
 from annotation.api_fields import Choice, Input, Integer, Text
 from annotation.api_filters import LARGEST_ID, ReviewQueueFilters
 from annotation.api_prompts import MessageOut, PassageOut
-from annotation.api_ranking import TIERS_HELP, AspectRatingOut, NumberedResponse, Rules
+from annotation.api_ranking import (
+    TIERS_HELP,
+    AspectRatingOut,
+    DemonstrationOut,
+    FlagOut,
+    NumberedResponse,
+    Rules,
+)
 from annotation.gold import LONGEST_NOTE
 from annotation.models import MAX_RESPONSES, Flag, Review, Task
 from annotation.review_queue import Reason, queue
@@ -38,19 +45,6 @@ class WaitingOut(serializers.Serializer):
 
 class TiersOut(serializers.ListField):
     child = serializers.ListField(child=serializers.IntegerField())
-
-
-class FlagOut(serializers.Serializer):
-    number = serializers.IntegerField(help_text="The response's number in the task.")
-    kind = serializers.ChoiceField(choices=Flag.Kind.choices)
-    note = serializers.CharField(allow_blank=True)
-
-
-class DemonstrationOut(serializers.Serializer):
-    number = serializers.IntegerField(
-        allow_null=True, help_text="Of the response that was edited; null where it was written anew."
-    )
-    text = serializers.CharField()
 
 
 class RatedOut(AspectRatingOut):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from annotation.models import Assignment, Batch
+from annotation.models import Assignment, Batch, Project
 
 
 def blind_view(assignment: Assignment) -> dict[str, Any]:
@@ -38,11 +38,12 @@ def blind_view(assignment: Assignment) -> dict[str, Any]:
             for passage in task.prompt.context
         ],
         "responses": [shown[number] for number in assignment.shown_order or sorted(shown)],
-        "rules": {
-            "ties": project.allow_ties,
-            "partial": project.allow_partial,
-            "strength": project.ask_strength,
-        },
+        "rules": rules_of(project),
         "qualification": task.batch.kind == Batch.Kind.QUALIFICATION,
         "aspects": list(project.aspects.values("name", "question", "steps")),
     }
+
+
+def rules_of(project: Project) -> dict[str, bool]:
+    """What a ranking may be: with ``ties``, ``partial``; and whether ``strength`` is asked for."""
+    return {"ties": project.allow_ties, "partial": project.allow_partial, "strength": project.ask_strength}

@@ -11,6 +11,7 @@ from typing import Any, cast
 from annotation.agreement import Tiers, order_of
 from annotation.models import Batch, Ranking, Task
 from annotation.returning import with_returned_note
+from annotation.showing import rules_of
 from annotation.submitting import current_rankings
 
 
@@ -57,7 +58,7 @@ def review_view(task: Task) -> dict[str, Any]:
                 "position", "response__text", "response__ended"
             )
         ],
-        "rules": {"ties": project.allow_ties, "partial": project.allow_partial},
+        "rules": rules_of(project),
         "rankings": [_shown(ranking, annotator[ranking.assignment_id]) for ranking in rankings],
         "divided": divided_pairs([ranking.tiers for ranking in rankings]),
         "gold_tiers": task.gold_tiers,

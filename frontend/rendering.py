@@ -80,7 +80,7 @@ def beginning(text: str, length: int) -> str:
     # Signs and spaces take room that is not shown; a multiple of the length is enough of a text of any size. A shorter
     # one is shown whole beside it, and so is rendered anyway.
     part = text if len(text) <= 5_000 else text[: 4 * length]
-    words = unescape(nh3.clean(render(part, passages=[]), tags=set())).split()
+    words = unescape(nh3.clean(render(part, passages=[], checked=True), tags=set())).split()
     return Truncator(" ".join(words)).chars(length)
 
 

@@ -96,9 +96,11 @@ def leaning(measured: Leaning, label: str, mean: Leaning | None = None) -> SafeS
     """
     low, value, high = measured.win_rate_low, measured.win_rate, measured.win_rate_high
     if value is None:
-        return format_html('<span class="muted">nothing to tell it by</span>')
+        return format_html('<span class="muted">{}</span>', "nothing to tell it by")
     if low is None or high is None:
-        return format_html("{} <span class='muted'>of {}</span>", percent(value), measured.pairs)
+        return format_html(
+            '<span class="nowrap">{} <span class="muted">of {}</span></span>', percent(value), measured.pairs
+        )
     return _interval(low, value, high, label, "even", mean.win_rate if mean else None)
 
 

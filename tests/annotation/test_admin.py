@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from annotation.assigning import skip
-from annotation.models import ApiToken, Project, Ranking, User
+from annotation.models import ApiToken, Project, Ranking, Review, User
 from annotation.projects import create_user, set_aspects
 from annotation.tokens import issue_token
 from tests.annotation.conftest import Compose, People, answer, take
@@ -34,7 +34,8 @@ def everything(project: Project, people: People, compose: Compose) -> None:
     set_aspects(project=project, aspects=[{"name": "safety", "question": "Is it safe?"}])
     compose(2)
     first, second = people(2)
-    answer(take(first, project))
+    ranking = answer(take(first, project))
+    Review.objects.create(task=ranking.task, reviewer=second, verdict="accepted")
     passed = take(second, project)
     skip(assignment=passed, annotator=second, lease=passed.lease)
     issue_token(user=first, name="job")

@@ -98,5 +98,18 @@ def test_gold_of_the_projects_gold_batches_counts_and_that_of_other_batches_does
     assert (gold.value, gold.of) == (1.0, 1)
 
 
+def test_a_gold_pair_that_is_tied_or_left_out_counts_half(people: People, compose: Compose) -> None:
+    batch = compose(1, overlap=3, responses_per_task=3)
+    Task.objects.filter(batch=batch).update(gold_tiers=[[0], [1], [2]])
+    task = batch.tasks.get()
+    tying, partial, wrong = people(3)
+    give(task, tying, [[0, 1], [2]])  # (0, 1) half, the others right
+    give(task, partial, [[0], [1]])  # (0, 1) right, both pairs with 2 half
+    give(task, wrong, [[2], [1], [0]])
+    found = figures_of(batch)
+    shares = [found[who.username].gold_accuracy.value for who in (tying, partial, wrong)]
+    assert shares == [pytest.approx(2.5 / 3), pytest.approx(2 / 3), 0]
+
+
 def test_of_nothing_there_are_no_figures(compose: Compose) -> None:
     assert figures_of(compose(1)) == {}

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
+from annotation.answer_columns import read_answers
 from annotation.batching import close_batch
 from annotation.models import Batch, Flag, Project, Ranking, Review, Source, Task, User
 from annotation.projects import add_member, create_user, remove_member, update_project
-from annotation.quality import annotator_figures
+from annotation.quality import annotator_figures, batches_of
 from annotation.refusals import Refusal
 from annotation.returning import returned_note, returned_to
 from annotation.review_queue import (
@@ -310,7 +311,9 @@ def test_an_adjudicated_order_is_gold_and_measures_the_annotators(
 
     task.refresh_from_db()
     assert (first.tiers, task.gold_tiers) == (ORDER, ORDER)
-    accuracy = {one.annotator: one.gold_accuracy for one in annotator_figures(task.batch)}
+    accuracy = {
+        one.annotator: one.gold_accuracy for one in annotator_figures(read_answers(batches_of(task.batch)))
+    }
     assert sorted(one for one in accuracy.values() if one is not None) == [0.0, 1.0]
 
     judge(new_reviewer(project), task, "adjudicated", tiers=BACKWARDS)

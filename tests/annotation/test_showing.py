@@ -67,10 +67,9 @@ def test_responses_are_shown_in_the_recorded_order_by_their_numbers(
 
 
 def test_what_the_maximum_length_cut_off_is_told(project: Project, people: People, compose: Compose) -> None:
-    compose(1)
-    place = take(people(1)[0], project)
-    cut = place.task.task_responses.get(position=2)
+    cut = compose(1).tasks.get().task_responses.get(position=2)
     Response.objects.filter(pk=cut.response_id).update(ended=False)
+    place = take(people(1)[0], project)
 
     shown = blind_view(place)["responses"]
 

@@ -73,22 +73,23 @@ def visit(browser: Browser, live_server: object) -> Iterator[Visit]:
     yield go
     for context in contexts:
         context.close()
-    _server_is_done()
+    let_requests_end()
     assert not complaints, complaints
 
 
-def _server_is_done() -> None:
-    """Waits for what a page still asked of the server, a task ahead say, before the test's tables are emptied."""
-    quiet, end = 0, time.monotonic() + 10
-    while quiet < 3 and time.monotonic() < end:
-        time.sleep(0.05)
+def let_requests_end() -> None:
+    """What pages asked for by themselves is answered, or the database would be emptied from under it."""
+    still = 0
+    for _ in range(200):
+        time.sleep(0.025)
         with connection.cursor() as cursor:
             cursor.execute(
-                "SELECT count(*) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid() "
-                "AND backend_type = 'client backend' AND state <> 'idle'"
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND pid <> pg_backend_pid() AND state <> 'idle'"
             )
-            quiet = 0 if cursor.fetchone()[0] else quiet + 1
+            still = 0 if cursor.fetchone()[0] else still + 1
+        if still == 3:
+            return
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ TEXTS = {
 }
 # What stands in an address when it is not even text.
 BYTES = {"half a surrogate pair": "%ED%A0%80"}
-QUERY = ("q", "page", "from", "state", "split")
+QUERY = ("q", "page", "from", "state", "split", "reason")
 
 
 @pytest.fixture
@@ -82,6 +82,8 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "prompt_id": project.prompts.first().pk,
         "source_id": project.sources.first().pk,
         "batch_id": batch.pk,
+        "task_id": ranked.task_id,
+        "what": "annotators",
         "version": dataset.version,
         "version_id": version.pk,
         "number": round.number,

@@ -77,6 +77,7 @@ def test_settings_are_changed_and_a_wrong_one_changes_nothing(project: Project, 
         "allow_partial": "on",
         "gold_share": "0.1",
         "gold_bar": "0.6",
+        "review_share": "0.1",
     }
 
     answer = as_role("manager").post(address, {**fields, "lease_minutes": "0"})

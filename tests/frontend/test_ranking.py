@@ -231,8 +231,9 @@ def test_a_skipped_task_does_not_come_back(
 
     assert "Nothing is left for you right now" in response.json()["html"]
     assert Skip.objects.get().reason == "I cannot judge this"
-    batch_page = as_role("reviewer").get(f"/projects/{project.slug}/batches/{place.task.batch_id}/")
-    assert "I cannot judge this" in batch_page.text, (
+    of_batch = f"/projects/{project.slug}/batches/{place.task.batch_id}"
+    quality_page = as_role("reviewer").get(f"{of_batch}/quality/")
+    assert "I cannot judge this" in quality_page.text, (
         "who looks after the batch sees what is passed by, and why"
     )
 

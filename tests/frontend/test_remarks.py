@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
+from alignment.datasets import build_dataset
 from annotation.models import Batch, Project, Ranking, User
 from annotation.submitting import submit
 from tests.frontend.test_ranking import answer_to, held
@@ -112,7 +116,6 @@ def test_remarks_have_pages_that_cost_no_query_a_row(
     compose: Compose,
     say: Callable[..., Ranking],
     monkeypatch: pytest.MonkeyPatch,
-    django_assert_max_num_queries: Any,
 ) -> None:
     batch = compose(6)
     for _ in range(6):
@@ -121,8 +124,38 @@ def test_remarks_have_pages_that_cost_no_query_a_row(
             demonstrations=[{"number": None, "text": "Nine."}],
         )
     client, address = as_role("manager"), address_of(project, batch)
-    monkeypatch.setattr("frontend.views.remarks.A_PAGE", 4)
-    with django_assert_max_num_queries(20):
-        pages = [client.get(address, {"page": number}).content.decode() for number in (1,)]
+    client.get(address)  # what a process reads once is read
+    statements = []
+    for size in (2, 4):
+        monkeypatch.setattr("frontend.views.remarks.A_PAGE", size)
+        with CaptureQueriesContext(connection) as captured:
+            pages = [client.get(address, {"page": 1}).content.decode()]
+        statements.append(len(captured))
+    assert statements[0] == statements[1]
     pages.append(client.get(address, {"page": 2}).content.decode())
     assert [page.count('class="card remark"') for page in pages] == [4, 2]
+
+
+def test_a_datasets_page_shows_what_was_written_and_how_much_was_flagged(
+    project: Project,
+    as_role: AsRole,
+    compose: Compose,
+    say: Callable[..., Ranking],
+    settings: Any,
+    tmp_path: Path,
+) -> None:
+    settings.RANKLOOP_HOME = tmp_path
+    batch = compose(1)
+    said = say(
+        flags=[{"number": 0, "kind": "wrong_language"}],
+        demonstrations=[{"number": None, "text": "Nine, **covered**."}],
+    )
+    dataset = build_dataset(project=project, batches=[batch])
+
+    page = as_role("manager").get(
+        f"/projects/{project.slug}/datasets/{dataset.version}/", {"split": said.task.prompt.split}
+    )
+
+    shown = page.content.decode()
+    assert "1 better response, written by annotators" in shown and "Nine, <strong>covered</strong>." in shown
+    assert "wrong language: 1" in shown and "1 demonstration<" in shown
