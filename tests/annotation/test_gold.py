@@ -31,15 +31,15 @@ def test_a_reviewer_says_a_tasks_right_order_and_it_is_kept_who_said_so(
     add_member(project=project, user=reviewer, role="reviewer")
     task = compose(1).tasks.get()
 
-    set_known_answer(task=task, tiers=[[0], [1, 2]], by=reviewer, note="The first is right.")
-    set_known_answer(task=task, tiers=[[1], [0, 2]], by=reviewer)
+    set_known_answer(task=task, tiers=[[0], [1, 2, 3]], by=reviewer, note="The first is right.")
+    set_known_answer(task=task, tiers=[[1], [0, 2, 3]], by=reviewer)
 
     task.refresh_from_db()
-    assert task.gold_tiers == [[1], [0, 2]]
+    assert task.gold_tiers == [[1], [0, 2, 3]]
     reviews = Review.objects.filter(task=task).values_list("verdict", "reviewer", "tiers", "note")
     assert list(reviews) == [
-        ("adjudicated", reviewer.pk, [[0], [1, 2]], "The first is right."),
-        ("adjudicated", reviewer.pk, [[1], [0, 2]], ""),
+        ("adjudicated", reviewer.pk, [[0], [1, 2, 3]], "The first is right."),
+        ("adjudicated", reviewer.pk, [[1], [0, 2, 3]], ""),
     ]
 
 
@@ -114,7 +114,7 @@ def test_what_makes_no_gold_batch_is_refused_and_changes_nothing(
     manager: User, project: Project, sources: list[Source], compose: Compose
 ) -> None:
     known, unknown = compose(2).tasks.order_by("pk")
-    set_known_answer(task=known, tiers=[[0], [1]], by=manager)
+    set_known_answer(task=known, tiers=[[0], [1], [2], [3]], by=manager)
     elsewhere = create_project(name="Elsewhere", created_by=manager)
     prompt = known.prompt
     responses = list(prompt.responses.order_by("pk"))[:2]
@@ -179,7 +179,7 @@ def test_nobody_gets_a_gold_task_whose_prompt_they_have_had(
     (annotator,) = people(1)
     answer(take(annotator, project))
     task = ordinary.tasks.get()
-    set_known_answer(task=task, tiers=[[0], [1]], by=manager)
+    set_known_answer(task=task, tiers=[[0], [1], [2], [3]], by=manager)
     compose_known(project=project, name="gold", kind="gold", overlap=9, by=manager, tasks=[task])
     compose(1)
 

@@ -57,6 +57,17 @@ def test_the_share_of_gold_tasks_is_kept_and_can_be_told_again(people: People, c
     assert not any(gold_is_due(annotator=annotator, gold=[], share=0.5) for annotator in annotators)
 
 
+def test_what_is_leased_ahead_is_decided_upon_by_itself(people: People, compose_gold: Compose) -> None:
+    gold = [compose_gold(1)]
+    both = [
+        [gold_is_due(annotator=annotator, gold=gold, share=0.5, ahead=ahead) for ahead in (0, 1)]
+        for annotator in people(400)
+    ]
+    assert 60 < sum(now and then for now, then in both) < 140, (
+        "100 are expected, with a standard deviation of 9"
+    )
+
+
 def test_gold_tasks_come_among_the_others_until_they_are_done(
     project: Project, people: People, compose: Compose, compose_gold: Compose
 ) -> None:

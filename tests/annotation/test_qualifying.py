@@ -235,3 +235,20 @@ def test_an_answer_to_a_task_whose_answer_was_told_is_not_amended(
         amend(annotator=annotator, assignment_id=place.pk, key=uuid.uuid4(), tiers=place.task.gold_tiers)
     assert refused.value.code == "conflict"
     assert place.rankings.count() == 1
+
+
+def test_nothing_is_leased_ahead_of_what_follows_a_qualification_task(
+    project: Project, people: People, compose: Compose, compose_gold: Compose
+) -> None:
+    compose(3)
+    (annotator,) = people(1)
+    in_work = take(annotator, project)
+    exam = compose_gold(2, kind="qualification")
+
+    ahead = take(annotator, project, besides=[in_work.pk])
+
+    assert ahead.batch_id == exam.pk, "it may itself be ahead of an ordinary one"
+    answer(in_work)
+    assert next_assignment(annotator=annotator, project=project, besides=[ahead.pk]) is None
+    answer_rightly(ahead)
+    assert take(annotator, project, besides=[]).batch_id == exam.pk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from annotation.assigning import next_assignment
-from annotation.models import Membership, Project, User
+from annotation.models import Assignment, Membership, Project, User
 from annotation.projects import create_user
 from annotation.refusals import Refusal
 from annotation.standing import change_member, lift_pause, pause_member, set_limits
@@ -162,3 +162,22 @@ def test_of_several_changes_all_are_made_or_none(project: Project, people: Peopl
     with pytest.raises(Refusal, match="1 to 100"):
         change_member(project=project, user=annotator, role="annotator", tags=[""])
     assert Membership.objects.get(user=annotator).role == "reviewer"
+
+
+def test_a_pause_takes_the_place_ahead_too_and_late_work_is_told_why_it_is_not_taken(
+    project: Project, people: People, compose: Compose
+) -> None:
+    compose(3)
+    (annotator,) = people(1)
+    in_work = take(annotator, project)
+    ahead = take(annotator, project, besides=[in_work.pk])
+
+    pause_member(project=project, user=annotator)
+
+    assert not Assignment.objects.filter(annotator=annotator).exists()
+    for place in (in_work, ahead):
+        with pytest.raises(Refusal, match="You are paused in this project") as refused:
+            answer(place)
+        assert refused.value.code == "lease_lost"
+    with pytest.raises(Refusal, match="no tasks are handed to you"):
+        next_assignment(annotator=annotator, project=project, besides=[in_work.pk, ahead.pk])
