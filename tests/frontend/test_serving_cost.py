@@ -15,11 +15,12 @@ from annotation.models import Assignment, Batch, Project, User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MOST = 25
+MOST = 27
 """Two transactions, each begun and ended (4); who asks: session, user, project with role (3). Submitting: the batch
 shared, the place locked, project with role, the place and the ranking written (5); whether the batch is complete (1).
-The next task: the annotator locked, their lease looked for, the search between its settings, the place with its prompt,
-the responses, the lease written (8); the count of their own, the aspects (2). Two are for what a project may ask."""
+The next task: the annotator locked, then their standing, which a pause may have changed during the wait; their lease
+looked for, the open batches with kind and order, the search between its settings, the place with its prompt, the
+responses, the lease written (10); the count of their own, the aspects (2). Two are for what a project may ask."""
 
 
 def test_an_answer_and_its_next_task_take_few_statements_however_much_was_done(
