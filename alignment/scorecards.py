@@ -15,7 +15,8 @@ import numpy as np
 from alignment.judgements import Judged, Rate, judge, texts_of
 from alignment.models import Round, Scorecard
 from annotation.answer_columns import AnswerColumns, read_answers
-from annotation.models import Batch, Source
+from annotation.batching import KNOWN_ANSWERS
+from annotation.models import Batch, Source, Task
 from annotation.quality import batches_of
 from training.engine.intervals import win_rate_by_prompt, win_rate_interval
 from training.launching import artifact_path
@@ -46,14 +47,17 @@ def win_rates_of(answers: AnswerColumns) -> list[WinRate]:
     """Return people's win rate of every two sources that met in a task, the newer source against the older.
 
     Rankings of one prompt are not independent, so prompts are the unit: their means are averaged, and the 95
-    % interval is over prompts, see `win_rate_interval`. Unranked responses are compared with nothing.
+    % interval is over prompts, see `win_rate_interval`. Unranked responses are compared with nothing. Batches whose
+    answers are known tell nothing of sources.
     """
     first, second = answers.opinions.pairs
     sources, source = np.unique(answers.source, return_inverse=True)
     prompts, prompt = np.unique(answers.prompt, return_inverse=True)
     source = source.reshape(answers.source.shape)[answers.task]
     one, other = source[:, first], source[:, second]
-    met = answers.opinions.ordered & (one != other)
+    known = Task.objects.filter(batch__in=answers.batches, batch__kind__in=KNOWN_ANSWERS)
+    judging = ~np.isin(answers.tasks, list(known.values_list("pk", flat=True)))[answers.task]
+    met = answers.opinions.ordered & (one != other) & judging[:, None]
     outcome = (1 - answers.opinions.opinion) / 2
     # In ascending order of sources' keys, so the greater index is the newer source.
     pair = np.maximum(one, other) * len(sources) + np.minimum(one, other)

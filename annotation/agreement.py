@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from annotation.opinions import UNRANKED, Opinions, Tiers
+from annotation.opinions import UNRANKED, Opinions, Tiers, tier_table
 
 FEWEST_TASKS_FOR_INTERVAL = 10
 RESAMPLES = 2000
@@ -216,6 +216,51 @@ def pooled(sums: np.ndarray) -> tuple[float | None, float | None]:
         agreeing / couples if couples else None,
         1 - (number - 1) * disagreement / expected if expected else None,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class AsKnown:
+    """Of ``pairs`` that known answers order, how many were ordered likewise (``right``; halves for undecided ones)."""
+
+    right: float = 0.0
+    pairs: int = 0
+
+    @property
+    def share(self) -> float | None:
+        """From 0 to 1; None where there are no pairs."""
+        return self.right / self.pairs if self.pairs else None
+
+    def __add__(self, other: AsKnown) -> AsKnown:
+        return AsKnown(self.right + other.right, self.pairs + other.pairs)
+
+
+def as_known(tiers: Tiers, known: Tiers, *, undecided: float = 0.5) -> AsKnown:
+    """Compare one ranking with the known answer; see `pairs_as_known`."""
+    width = 1 + max((number for each in (tiers, known) for tier in each for number in tier), default=0)
+    own, answer = (Opinions(np.zeros(1, np.int64), tier_table([each], width), 1) for each in (tiers, known))
+    right, pairs = pairs_as_known(own, answer, undecided=undecided)
+    return AsKnown(float(right[0]), int(pairs[0]))
+
+
+def pairs_as_known(
+    own: Opinions, known: Opinions, *, undecided: float = 0.5
+) -> tuple[np.ndarray, np.ndarray]:
+    """Compare rankings with known answers, pair by pair of those that the known answer ranks.
+
+    A pair that is tied in one of them alone, or left unranked, is undecided. Half for it is Kendall's distance with the
+    penalty ½ of Fagin et al. (2006, "Comparing Partial Rankings", section 3): who ties everything gets half of all, and
+    nobody gains by leaving out what is hard.
+
+    Args:
+        own, known: rankings, and the known answer to the task of each, row by row.
+        undecided: what an undecided pair counts, from 0 to 1.
+
+    Returns:
+        Of each ranking, what is right and of how many pairs. Shapes: ``(rankings,)``.
+    """
+    open_ones = ~own.ordered | ((own.opinion == 0) != (known.opinion == 0))
+    right = np.where(open_ones, undecided, own.opinion == known.opinion) * known.ordered
+    return right.sum(axis=1), known.ordered.sum(axis=1)
 
 
 def _intervals(tallies: np.ndarray, seed: int) -> tuple[float | None, ...]:

@@ -11,12 +11,21 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from annotation import batching, pacing
+from annotation import batching, pacing, uncertainty
 from annotation.api_access import ProjectViewSet
-from annotation.api_fields import Choice, Input, Integer, Text
+from annotation.api_fields import Choice, Input, Integer, Number, Text
 from annotation.api_filters import LARGEST_ID, BatchFilters, PromptFilters, TaskFilters
 from annotation.api_quality import ProgressOut
-from annotation.models import MAX_RESPONSES, MIN_RESPONSES, Batch, Project, Prompt, Source, Task
+from annotation.models import (
+    MAX_RESPONSES,
+    MIN_RESPONSES,
+    Assignment,
+    Batch,
+    Project,
+    Prompt,
+    Source,
+    Task,
+)
 from annotation.quality import batches_of
 from annotation.refusals import Refusal
 from annotation.retiring import prompts_in_use
@@ -27,7 +36,19 @@ class BatchOut(serializers.ModelSerializer):
 
     class Meta:
         model = Batch
-        fields = ["id", "name", "kind", "overlap", "priority", "state", "tasks", "created_at", "closed_at"]
+        fields = [
+            "id",
+            "name",
+            "kind",
+            "overlap",
+            "priority",
+            "max_per_annotator",
+            "order",
+            "state",
+            "tasks",
+            "created_at",
+            "closed_at",
+        ]
 
 
 class PromptChoice(Input):
@@ -38,6 +59,17 @@ class PromptChoice(Input):
     tag = Text(required=False)
 
 
+def most_per_annotator() -> Integer:
+    """The field of a batch's limit."""
+    return Integer(
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=2**31 - 1,
+        help_text="The most tasks of it that one annotator is given; null: no limit.",
+    )
+
+
 class BatchIn(Input):
     name = Text(max_length=200)
     sources = serializers.ListField(
@@ -45,8 +77,18 @@ class BatchIn(Input):
     )
     prompts = PromptChoice(required=False, help_text="Which prompts; all of the project unless given.")
     responses_per_task = Integer(min_value=MIN_RESPONSES, max_value=MAX_RESPONSES)
-    overlap = Integer(min_value=1, max_value=100)
-    kind = Choice(choices=Batch.Kind.choices, required=False)
+    overlap = Integer(min_value=1, max_value=batching.MOST_ANNOTATORS)
+    kind = Choice(
+        choices=[(kind.value, kind.label) for kind in Batch.Kind if kind not in batching.KNOWN_ANSWERS],
+        required=False,
+        help_text="Batches of tasks with known answers are made at `gold-batches`.",
+    )
+    order = Choice(
+        choices=Batch.Order.choices,
+        required=False,
+        help_text="`uncertainty`: tasks on which annotators disagree, or that were given a high number, come first.",
+    )
+    max_per_annotator = most_per_annotator()
     seed = Integer(required=False, min_value=0, max_value=2**32 - 1)
     priority = Integer(required=False, min_value=-1000, max_value=1000)
 
@@ -57,6 +99,40 @@ class NewBatchOut(serializers.Serializer):
     left_out = serializers.DictField(
         child=serializers.IntegerField(), help_text="Prompts that became no task, by reason."
     )
+
+
+class UncertainTask(Input):
+    task = Integer(min_value=1, max_value=LARGEST_ID)
+    uncertainty = Number(min_value=0, max_value=uncertainty.LARGEST, help_text="Only the order counts.")
+
+
+class UncertaintyIn(Input):
+    tasks = serializers.ListField(child=UncertainTask(), min_length=1, max_length=100_000)
+
+
+class UncertaintyOut(serializers.Serializer):
+    places = serializers.IntegerField(help_text="Open places that have their task's number now.")
+
+
+class OrderWorthOut(serializers.Serializer):
+    """What one way of choosing tasks brought."""
+
+    chosen_by = serializers.ChoiceField(
+        choices=Assignment.ChosenBy.choices, help_text="`control`: drawn by chance, to compare with."
+    )
+    rankings = serializers.IntegerField(help_text="Those with another one of the same task.")
+    agreement = serializers.FloatField(
+        allow_null=True, help_text="With all others of the same tasks: the mean share of pairs ordered alike."
+    )
+    information = serializers.FloatField(
+        allow_null=True,
+        help_text="Bits that a pair's opinion told beyond the task's earlier rankings, on average.",
+    )
+
+
+class OrderOut(serializers.Serializer):
+    order = serializers.ChoiceField(choices=Batch.Order.choices)
+    worth = OrderWorthOut(many=True, help_text="Empty for a batch whose oldest tasks come first.")
 
 
 class TaskResponseOut(serializers.Serializer):
@@ -131,6 +207,22 @@ class BatchesViewSet(ProjectViewSet):
         pace = dataclasses.asdict(pacing.pace_of(batches_of(batch)))
         places = dataclasses.asdict(batching.batch_progress(batch))
         return Response(ProgressOut({**pace, **places, "complete": batching.is_complete(batch)}).data)
+
+    @extend_schema(request=UncertaintyIn, responses=UncertaintyOut)
+    def uncertainty(self, request: Request, pk: int) -> Response:
+        """Say how uncertain tasks are, such as how far reward models differ on them: in a batch whose most uncertain
+        tasks come first, the highest numbers do. Once two annotators have ranked a task, their disagreement counts."""
+        given = UncertaintyIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        numbers = {row["task"]: row["uncertainty"] for row in given.validated_data["tasks"]}
+        places = uncertainty.set_uncertainty(self.get_object(), numbers)
+        return Response(UncertaintyOut({"places": places}).data)
+
+    @extend_schema(responses=OrderOut)
+    def order(self, request: Request, pk: int) -> Response:
+        """What it was worth to hand out the most uncertain tasks first, beside those that were drawn by chance."""
+        batch = self.get_object()
+        return Response(OrderOut({"order": batch.order, "worth": uncertainty.order_worth(batch)}).data)
 
     def _changed(self, batch: Batch) -> Response:
         return Response(self.get_serializer(self.get_queryset().get(pk=batch.pk)).data)

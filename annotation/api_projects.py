@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
@@ -9,9 +11,10 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from annotation import projects, rubrics
+from annotation import projects, rubrics, standing
 from annotation.api_access import ProjectViewSet
 from annotation.api_fields import Choice, Flag, Input, Integer, Number, Text
+from annotation.measuring import gold_result
 from annotation.models import Aspect, Membership, Project, User
 from annotation.refusals import Refusal
 
@@ -21,6 +24,10 @@ RUBRIC_HELP = "Aspects to begin with: " + "; ".join(
     f"`{name}` ({rubric.names})" for name, rubric in rubrics.RUBRICS.items()
 )
 USERNAME_PATTERN = r"^[\w.@+-]+$"
+MEASURES = ("gold_share", "gold_bar")
+GOLD_SHARE_HELP = "Share of an annotator's tasks that come from the project's gold batches, unmarked."
+GOLD_BAR_HELP = "Share of gold pairs that an annotator must order as is known, to begin and to go on."
+NOT_TO_ANNOTATORS = "Annotators do not see it."
 
 
 class AspectOut(serializers.ModelSerializer):
@@ -46,11 +53,23 @@ class ProjectOut(serializers.ModelSerializer):
             "ask_strength",
             "lease_minutes",
             "review_share",
+            "gold_share",
+            "gold_bar",
             "aspects",
             "role",
             "created_at",
             "archived_at",
         ]
+        extra_kwargs = {
+            "gold_share": {"required": False, "help_text": f"{GOLD_SHARE_HELP} {NOT_TO_ANNOTATORS}"},
+            "gold_bar": {"required": False, "help_text": f"{GOLD_BAR_HELP} {NOT_TO_ANNOTATORS}"},
+        }
+
+    def to_representation(self, project: Project) -> dict[str, Any]:
+        told = super().to_representation(project)
+        # What measures them would only teach annotators to look out for it.
+        hidden = MEASURES if told["role"] == Membership.Role.ANNOTATOR else ()
+        return {name: value for name, value in told.items() if name not in hidden}
 
     @extend_schema_field(serializers.ChoiceField(choices=ROLE))
     def get_role(self, project: Project) -> str | None:
@@ -76,6 +95,8 @@ class ProjectIn(Input):
         max_value=1,
         help_text="Share of complete tasks that reviewers look at whatever was answered.",
     )
+    gold_share = Number(required=False, min_value=0, max_value=0.5, help_text=GOLD_SHARE_HELP)
+    gold_bar = Number(required=False, min_value=0, max_value=1, help_text=GOLD_BAR_HELP)
 
 
 class NewProjectIn(ProjectIn):
@@ -86,12 +107,38 @@ class ProjectChange(ProjectIn):
     archived = Flag(required=False)
 
 
+LANGUAGES_HELP = (
+    "Of the prompts that they are given, besides those without one; `en` is `en-GB` as well. Empty: all."
+)
+TAGS_HELP = "One of these is on the prompts that they are given, besides those without tags. Empty: all."
+
+
 class MemberOut(serializers.ModelSerializer):
     username = serializers.CharField(source="user.username")
 
+    languages = serializers.ListField(child=serializers.CharField(), help_text=LANGUAGES_HELP)
+    tags = serializers.ListField(child=serializers.CharField(), help_text=TAGS_HELP)
+
     class Meta:
         model = Membership
-        fields = ["username", "role", "created_at"]
+        fields = [
+            "username",
+            "role",
+            "languages",
+            "tags",
+            "qualified_at",
+            "paused_at",
+            "pause_reason",
+            "created_at",
+        ]
+
+
+class GoldOut(serializers.Serializer):
+    tasks = serializers.IntegerField(help_text="Gold tasks that count: the latest, at most 20.")
+    share = serializers.FloatField(
+        allow_null=True, help_text="Of their pairs, how many were ordered as is known; undecided ones half."
+    )
+    bar = serializers.FloatField(help_text="Below it, after five tasks, an annotator is paused.")
 
 
 class NewMemberOut(MemberOut):
@@ -116,7 +163,34 @@ class MemberIn(Input):
 
 
 class MemberChange(Input):
-    role = Choice(choices=ROLE)
+    role = Choice(choices=ROLE, required=False)
+    languages = serializers.ListField(
+        child=Text(max_length=standing.LONGEST_LIMIT),
+        required=False,
+        max_length=standing.MOST_LIMITS,
+        help_text=LANGUAGES_HELP,
+    )
+    tags = serializers.ListField(
+        child=Text(max_length=standing.LONGEST_LIMIT),
+        required=False,
+        max_length=standing.MOST_LIMITS,
+        help_text=TAGS_HELP,
+    )
+    paused = Flag(
+        required=False,
+        help_text="Whether they are handed no tasks. `false` lifts a pause, and gold tasks count anew.",
+    )
+    pause_reason = Text(
+        required=False,
+        allow_blank=True,
+        max_length=standing.LONGEST_REASON,
+        help_text="Goes with `paused`; they are told it.",
+    )
+    qualified = Flag(
+        required=False,
+        help_text="`true`: they rank without qualification tasks; `false`: they first do those that they have not "
+        "done.",
+    )
 
 
 class AspectIn(Input):
@@ -225,13 +299,20 @@ class MembersViewSet(ProjectViewSet):
 
     @extend_schema(request=MemberChange)
     def partial_update(self, request: Request, project: str, username: str) -> Response:
-        """Give a member another role. The last manager keeps theirs."""
+        """Give a member another role, limit which prompts they are given, pause them or lift a pause, or qualify them.
+        The last manager keeps their role."""
         member = get_object_or_404(self.get_queryset(), user__username=username)
         given = MemberChange(data=request.data, partial=True)
         given.is_valid(raise_exception=True)
-        return self._give(
-            member.user.username, given.validated_data.get("role", member.role), status.HTTP_200_OK
-        )
+        standing.change_member(project=self.project, user=member.user, **given.validated_data)
+        return Response(self.get_serializer(self.get_queryset().get(pk=member.pk)).data)
+
+    @extend_schema(responses=GoldOut)
+    def gold(self, request: Request, project: str, username: str) -> Response:
+        """How a member did on the gold tasks that count, for the bar that they are held to."""
+        member = get_object_or_404(self.get_queryset(), user__username=username)
+        tasks, result = gold_result(member)
+        return Response(GoldOut({"tasks": tasks, "share": result.share, "bar": self.project.gold_bar}).data)
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, project: str, username: str) -> Response:

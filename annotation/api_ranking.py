@@ -62,6 +62,9 @@ class BlindView(serializers.Serializer):
     prompt = MessageOut(many=True)
     context = PassageOut(many=True)  # type: ignore[assignment]
     responses = NumberedResponse(many=True, help_text="In the order to be shown.")
+    qualification = serializers.BooleanField(
+        help_text="A task to qualify by: once it is submitted, `assignments/…/feedback` tells how it did."
+    )
     rules = Rules()
     aspects = AspectOut(many=True)
 
@@ -245,7 +248,8 @@ class NextTaskViewSet(ProjectViewSet):
         request=None, responses={200: BlindView, 204: OpenApiResponse(description="Nothing to rank now.")}
     )
     def lease(self, request: Request, project: str) -> Response:
-        """Lease the caller's next task: the one they hold, else the next open one. 204: there is none now."""
+        """Lease the caller's next task: the one they hold, else the next open one. 204: there is none now. 403: they
+        are paused; the sentence says why."""
         assignment = assigning.next_assignment(annotator=self.caller, project=self.project)
         if assignment is None:
             return Response(status=status.HTTP_204_NO_CONTENT)
@@ -341,6 +345,13 @@ class RankingsViewSet(ProjectViewSet):
         """Rankings, newest first, one row a revision."""
         page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.role < Access.REVIEWER and "batch" in self.request.query_params:
+            raise serializers.ValidationError(
+                {"batch": "Only reviewers and managers see which batch a task is of."}
+            )
+        return super().filter_queryset(queryset)
 
     def retrieve(self, request: Request, pk: int) -> Response:
         """One ranking."""

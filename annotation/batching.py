@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import connection, transaction
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from annotation.leasing import release
@@ -29,6 +29,10 @@ from annotation.models import (
 from annotation.refusals import Refusal, refusing_taken
 
 PROMPTS_A_QUERY = 1000
+MOST_ANNOTATORS = 100
+"""The most that rank a task to teach or judge a model; tasks with known answers measure up to ``MAX_OVERLAP``."""
+KNOWN_ANSWERS = (Batch.Kind.QUALIFICATION, Batch.Kind.GOLD)
+"""Kinds of batches that measure annotators. Their rankings teach no model and judge none, and nobody waits for them."""
 TOO_FEW = "fewer than 2 different responses"
 
 # Asked after each answer, so in SQL that is not composed anew each time. The orders are those of the indexes
@@ -76,6 +80,8 @@ def compose_batch(
     kind: str = Batch.Kind.ANNOTATION,
     seed: int = 0,
     priority: int = 0,
+    order: str = Batch.Order.OLDEST,
+    max_per_annotator: int | None = None,
     drawn_by: Iterable[UUID] | None = None,
 ) -> BatchReport:
     """Release one task a prompt, with up to ``responses_per_task`` of its responses, spread evenly over the sources.
@@ -86,7 +92,10 @@ def compose_batch(
     Args:
         prompts: of the project; those with fewer than 2 different responses are left out and counted.
         sources: of the project; their order is part of what the seed determines.
-        overlap: how many annotators rank each task.
+        overlap: how many annotators rank each task; at most ``MOST_ANNOTATORS``.
+        kind: ``annotation`` or ``evaluation``; `annotation.gold` composes the others.
+        order: in which its tasks are handed out, see `annotation.ordering`.
+        max_per_annotator: the most tasks of it that one annotator is given; None: no limit.
         drawn_by: only responses of these sample runs or imports; None: all.
 
     Raises:
@@ -94,10 +103,27 @@ def compose_batch(
             two different responses.
     """
     _check_request(project, sources, responses_per_task)
-    batch = Batch(project=project, name=name.strip(), kind=kind, overlap=overlap, priority=priority)
-    _check(batch)
-    with refusing_taken({"batch_once": _name_taken(batch)}, field="name"):
-        batch.save()
+    if kind in KNOWN_ANSWERS:
+        raise Refusal(
+            "invalid",
+            f"The tasks of a {kind} batch have known answers, and sources have none. Compose it of tasks with known "
+            "answers.",
+            field="kind",
+        )
+    if overlap > MOST_ANNOTATORS:
+        raise Refusal(
+            "invalid", f"At most {MOST_ANNOTATORS} annotators rank each task, not {overlap}.", field="overlap"
+        )
+    batch = Batch(
+        project=project,
+        name=name.strip(),
+        kind=kind,
+        overlap=overlap,
+        priority=priority,
+        order=order,
+        max_per_annotator=max_per_annotator,
+    )
+    save_new(batch)
     dealer = _Dealer(sources, responses_per_task, seed)
     tasks, left_out = 0, Counter[str]()
     remaining = iter(prompts)
@@ -122,7 +148,7 @@ def compose_batch(
             "nothing to rank. Sample or import more responses.",
             field="prompts",
         )
-    _make_places(batch)
+    make_places(batch)
     return BatchReport(batch, tasks, {reason: count for reason, count in left_out.items() if count})
 
 
@@ -148,6 +174,11 @@ def close_batch(batch: Batch) -> Batch:
         locked.save(update_fields=["state", "closed_at"])
         release(locked.assignments.all())
     return locked
+
+
+def open_work(project: Project) -> QuerySet[Batch]:
+    """The project's open batches that are ranked for their own sake, not to measure annotators."""
+    return project.batches.filter(state=Batch.State.OPEN).exclude(kind__in=KNOWN_ANSWERS)
 
 
 def batch_progress(batch: Batch) -> Progress:
@@ -213,6 +244,13 @@ def _check_request(project: Project, sources: Sequence[Source], responses_per_ta
             raise Refusal("invalid", f"The source {source} belongs to another project.", field="sources")
 
 
+def save_new(batch: Batch) -> None:
+    """Store a batch. Raises Refusal where a field is wrong or the name is taken."""
+    _check(batch)
+    with refusing_taken({"batch_once": _name_taken(batch)}, field="name"):
+        batch.save()
+
+
 def _check(batch: Batch) -> None:
     try:
         batch.full_clean()
@@ -220,7 +258,8 @@ def _check(batch: Batch) -> None:
         if Batch.objects.filter(project=batch.project, name=batch.name).exists():
             raise Refusal("conflict", _name_taken(batch), field="name") from error
         name, messages = next(iter(error.message_dict.items()))
-        raise Refusal("invalid", f"{name.capitalize()}: {' '.join(messages)}", field=name) from error
+        label = name.replace("_", " ").capitalize()
+        raise Refusal("invalid", f"{label}: {' '.join(messages)}", field=name) from error
 
 
 def _name_taken(batch: Batch) -> str:
@@ -253,7 +292,8 @@ def _make_tasks(batch: Batch, hands: list[tuple[Prompt, list[Response], int]]) -
                 copy.write_row((task.pk, response.pk, position))
 
 
-def _make_places(batch: Batch) -> None:
+def make_places(batch: Batch) -> None:
+    """Make the places of a new batch's tasks."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO annotation_assignment (task_id, batch_id, place, overlap, state, uncertainty, chosen_by) "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.db import transaction
 from django.db.models import QuerySet
 
-from annotation.models import Assignment, Batch, User
+from annotation.models import Assignment, Batch, Membership, User
 from annotation.refusals import Refusal
 
 
@@ -68,6 +69,13 @@ def require_lease(place: Assignment, *, annotator: User, lease: UUID | str) -> N
         and str(place.lease) == str(lease)
     )
     if not held:
+        stands = Membership.objects.filter(project=place.batch.project_id, user=annotator)
+        if stands.exclude(paused_at=None).exists():
+            raise Refusal(
+                "lease_lost",
+                "You are paused in this project, so the place of this task was given back and nothing was saved. Ask a "
+                "manager of the project to lift the pause.",
+            )
         raise Refusal(
             "lease_lost",
             "Your time for this task ran out and its place was given back, so nothing was saved. Take the next task.",
@@ -80,9 +88,26 @@ def release(places: QuerySet[Assignment]) -> int:
     Rows that another transaction holds are left to it: it is answering them, or freeing them itself. Behind a batch's
     closing only the latter is left, since leases and answers share the batch's lock.
     """
+    return _open_leased(places, skip_locked=True)
+
+
+def release_all(places: QuerySet[Assignment]) -> None:
+    """Open the leased ones of ``places``, of somebody who gets no others: now, and behind this transaction's commit
+    those that another one holds. That may be a search which only looked at a place and found it leased."""
+    release(places)
+    # Not before the commit: who waits for a place may not hold its annotator, whom an answer there may wait for.
+    transaction.on_commit(lambda: _release_waiting(places), robust=True)
+
+
+@transaction.atomic
+def _release_waiting(places: QuerySet[Assignment]) -> None:
+    _open_leased(places, skip_locked=False)
+
+
+def _open_leased(places: QuerySet[Assignment], *, skip_locked: bool) -> int:
     leased = places.filter(state=Assignment.State.LEASED).order_by("pk").values("pk")
     free = Assignment.objects.filter(
-        pk__in=leased.select_for_update(skip_locked=True, no_key=True, of=("self",))
+        pk__in=leased.select_for_update(skip_locked=skip_locked, no_key=True, of=("self",))
     )
     return free.update(
         state=Assignment.State.OPEN, annotator=None, lease=None, leased_until=None, shown_order=None

@@ -13,7 +13,7 @@ from django.conf import settings as django_settings
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.text import slugify
@@ -42,6 +42,8 @@ CHANGEABLE = (
     "ask_strength",
     "lease_minutes",
     "review_share",
+    "gold_share",
+    "gold_bar",
 )
 
 
@@ -78,7 +80,7 @@ def create_project(
 
     Args:
         rubric: one of ``rubrics.RUBRICS``, whose aspects the project begins with; none unless given.
-        settings: ``allow_ties``, ``allow_partial``, ``ask_strength``, ``lease_minutes``, ``review_share``.
+        settings: others of ``CHANGEABLE``.
 
     Raises:
         Refusal: the name is taken, or a field is wrong.
@@ -222,7 +224,7 @@ def remove_member(*, project: Project, user: User) -> None:
     _keep_a_manager(project, user)
     if not Membership.objects.filter(project=project, user=user).delete()[0]:
         raise Refusal("not_found", f"{user} is no member of {project.name}.", field="user")
-    leasing.release(Assignment.objects.filter(annotator=user, batch__project=project))
+    leasing.release_all(Assignment.objects.filter(annotator=user, batch__project=project))
 
 
 def role_of(user: User | AnonymousUser, project: Project) -> Membership.Role | None:
@@ -255,19 +257,6 @@ def find_project(
 def require_role(*, user: User | AnonymousUser, project: Project, role: str) -> None:
     """Refuse, with the code ``forbidden``, a user who is less than ``role`` in the project."""
     require(role_of(user, project), role, project)
-
-
-def take_turns(*, user: User, project: Project, role: str) -> None:
-    """As ``require_role``, and what one person does in several tabs is done in turn from here to the end of the
-    transaction: the user's row is locked, which comes before any other lock."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT (SELECT role FROM annotation_membership WHERE project_id = %s AND user_id = person.id) "
-            "FROM annotation_user person WHERE person.id = %s FOR NO KEY UPDATE",
-            [project.pk, user.pk],
-        )
-        row = cursor.fetchone()
-    require(_role(user, row[0] if row else None), role, project)
 
 
 def _role(user: User | AnonymousUser, held: str | None) -> Membership.Role | None:

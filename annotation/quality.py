@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from django.db.models import Q, QuerySet
 
+from annotation.agreement import pairs_as_known
 from annotation.answer_columns import AnswerColumns, columns_of
 from annotation.models import Batch, Ranking, Task
 from annotation.opinions import Opinions, tier_table
@@ -25,7 +26,7 @@ class AnnotatorFigures:
             of short and of long tasks comparable.
         agreement: the share of pairs of responses on which they and another annotator of the task say the same.
         gold_accuracy: the share of pairs that they order as is known, of these batches' gold tasks and of the project's
-            gold batches.
+            gold batches; see `agreement.pairs_as_known`.
     """
 
     annotator: str
@@ -58,12 +59,7 @@ def annotator_figures(answers: AnswerColumns) -> list[AnnotatorFigures]:
 
 
 def gold_accuracies(answers: AnswerColumns) -> list[Ratio]:
-    """Each annotator's share of gold pairs ordered as is known, in the order of ``answers.names``.
-
-    Of the pairs that the known answer ranks, one that is tied in one of the two alone, or left unranked, counts half:
-    Kendall's distance with the penalty ½ of Fagin et al. (2006, "Comparing Partial Rankings", section 3). Nobody gains
-    by leaving out what is hard.
-    """
+    """Each annotator's share of gold pairs ordered as is known, in the order of ``answers.names``."""
     golden = Task.objects.filter(gold_tiers__isnull=False)
     projects = answers.batches.values("project")
     there = golden.filter(
@@ -74,17 +70,10 @@ def gold_accuracies(answers: AnswerColumns) -> list[Ratio]:
     told = columns_of(current_rankings(rankings), answers.batches)
     if not len(told):
         return [Ratio()] * len(answers.names)
-    right = Opinions(
-        np.arange(len(told.tasks)),
-        tier_table([known[pk] or [] for pk in told.tasks.tolist()], told.width),
-        len(told.tasks),
-    )
-    own, answer, asked = told.opinions.opinion, right.opinion[told.task], right.ordered[told.task]
-    said = asked & told.opinions.ordered
-    alike = said & (own == answer)
-    undecided = asked & ~alike & (~said | (own == 0) | (answer == 0))
+    right = tier_table([known[pk] or [] for pk in told.tasks.tolist()], told.width)
+    as_known, pairs = pairs_as_known(told.opinions, Opinions(told.task, right[told.task], len(told.tasks)))
     who = np.searchsorted(answers.annotators, told.annotators)[told.annotator]
-    return ratios((alike + undecided / 2).sum(axis=1), asked.sum(axis=1), who, len(answers.names))
+    return ratios(as_known, pairs, who, len(answers.names))
 
 
 def _agreement_with_others(answers: AnswerColumns) -> list[Ratio]:

@@ -8,17 +8,16 @@ from django.db import connection, transaction
 from django.db.models import Count, QuerySet
 
 from annotation.agreement import Tiers
-from annotation.answering import check_tiers
+from annotation.gold import adjudicate, check_note
 from annotation.models import Batch, Membership, Ranking, Review, Task, User
 from annotation.projects import Role, require_role
-from annotation.refusals import Refusal, require_storable
+from annotation.refusals import Refusal
 from annotation.returning import returned_note, returned_rankings
 from annotation.review_queue import complete_tasks, forget_count, own_tasks, release_claim
 from annotation.showing_reviews import version_of
 from annotation.submitting import current_rankings
 
 Verdict = Review.Verdict
-LONGEST_NOTE = 5000
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +78,15 @@ def review_task(
     require_role(user=reviewer, project=project, role=Role.REVIEWER)
     require_reviewable(task, reviewer)
     _require_unchanged(task, version)
-    note = _check_note(note)
+    note = check_note(note)
     _check_fields(verdict, ranking_id, tiers)
-    review = Review(task=task, reviewer=reviewer, verdict=verdict, note=note)
-    if verdict == Verdict.RETURNED:
-        review.ranking = _check_return(task, ranking_id, note)
     if verdict == Verdict.ADJUDICATED:
-        numbers = set(task.task_responses.values_list("position", flat=True))
-        review.tiers = task.gold_tiers = check_tiers(tiers, numbers, project)
-        task.save(update_fields=["gold_tiers"])
-    review.save()
+        review = adjudicate(task=task, tiers=tiers, by=reviewer, note=note)
+    else:
+        returned = _check_return(task, ranking_id, note) if verdict == Verdict.RETURNED else None
+        review = Review.objects.create(
+            task=task, reviewer=reviewer, verdict=verdict, note=note, ranking=returned
+        )
     release_claim(task.pk, reviewer)
     forget_count(project)
     return review
@@ -175,20 +173,6 @@ def _require_unchanged(task: Task, version: str) -> None:
         "look again.",
         field="version",
     )
-
-
-def _check_note(note: str) -> str:
-    if not isinstance(note, str):
-        raise Refusal("invalid", f"The note must be text, not {note!r:.40}.", field="note")
-    require_storable(note, "The note", field="note")
-    note = note.strip()
-    if len(note) > LONGEST_NOTE:
-        raise Refusal(
-            "invalid",
-            f"The note has {len(note):,} characters; {LONGEST_NOTE:,} are allowed.",
-            field="note",
-        )
-    return note
 
 
 def _check_fields(verdict: str, ranking_id: int | None, tiers: Tiers | None) -> None:

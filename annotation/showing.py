@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from annotation.models import Assignment, Project
+from annotation.models import Assignment, Batch, Project
 
 
 def blind_view(assignment: Assignment) -> dict[str, Any]:
@@ -16,7 +16,8 @@ def blind_view(assignment: Assignment) -> dict[str, Any]:
         (passages), ``responses`` (``{"number", "text", "ended"}`` in the order shown; tiers are lists of these numbers,
         which were dealt at random; ``ended`` is false where the maximum length cut the text off), ``rules`` (``ties``,
         ``partial``, ``strength``: whether to ask how much better each tier is than the next), ``aspects`` (``{"name",
-        "question", "steps"}``).
+        "question", "steps"}``), ``qualification`` (whether the known answer is told once it is submitted; gold tasks
+        are not told from others).
     """
     task = assignment.task
     project = task.batch.project
@@ -38,6 +39,7 @@ def blind_view(assignment: Assignment) -> dict[str, Any]:
         ],
         "responses": [shown[number] for number in assignment.shown_order or sorted(shown)],
         "rules": rules_of(project),
+        "qualification": task.batch.kind == Batch.Kind.QUALIFICATION,
         "aspects": list(project.aspects.values("name", "question", "steps")),
     }
 

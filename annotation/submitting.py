@@ -12,10 +12,12 @@ from django.db.models import Exists, OuterRef, QuerySet
 from annotation.answering import DemonstrationGiven, FlagGiven, Given, Ratings, Strengths, Tiers, check_answer
 from annotation.batching import is_complete
 from annotation.leasing import lock_place, require_lease, require_not_closed, share_batch
+from annotation.measuring import after_answer
 from annotation.models import Assignment, Batch, Ranking, User
 from annotation.projects import Role, find_project, require
 from annotation.refusals import Refusal
 from annotation.signals import batch_completed
+from annotation.uncertainty import update_uncertainty
 
 
 def submit(
@@ -140,6 +142,7 @@ def _take(
             batch.project, role = find_project(user=annotator, pk=batch.project_id)
             require(role, Role.ANNOTATOR, batch.project)
             require_not_closed(batch)
+            place.batch = batch
             revision = answer(place)
             ranking = check_answer(given, place=place, project=batch.project).keep(
                 assignment=place,
@@ -149,6 +152,10 @@ def _take(
                 key=key,
                 shown_order=place.shown_order,
             )
+            after_answer(ranking=ranking, batch=batch)
+            if batch.order == Batch.Order.UNCERTAINTY:
+                # After the commit, since it locks the task, which comes before the place.
+                transaction.on_commit(lambda: update_uncertainty(ranking.task_id), robust=True)
             transaction.on_commit(lambda: _hint_completion(batch), robust=True)
             return ranking
     except IntegrityError as error:

@@ -29,6 +29,7 @@ from annotation.api_access import Access, ApiViewSet
 from annotation.api_accounts import MeViewSet, TokensViewSet
 from annotation.api_batch_quality import BatchPairsViewSet, BatchQualityViewSet, BatchTasksViewSet
 from annotation.api_batches import BatchesViewSet, TasksViewSet
+from annotation.api_gold import FeedbackViewSet, GoldBatchesViewSet, KnownAnswersViewSet
 from annotation.api_projects import MembersViewSet, ProjectsViewSet
 from annotation.api_prompts import (
     PromptImportViewSet,
@@ -110,6 +111,7 @@ ENDPOINTS = tuple(
         ("POST", f"{_PROJECT}/members", MembersViewSet, "create", MANAGER),
         ("PATCH", f"{_PROJECT}/members/<name:username>", MembersViewSet, "partial_update", MANAGER),
         ("DELETE", f"{_PROJECT}/members/<name:username>", MembersViewSet, "destroy", MANAGER),
+        ("GET", f"{_PROJECT}/members/<name:username>/gold", MembersViewSet, "gold", REVIEWER),
         ("GET", f"{_PROJECT}/prompts", PromptsViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/prompts", PromptsViewSet, "create", MANAGER),
         ("POST", f"{_PROJECT}/prompts/import", PromptImportViewSet, "import_file", MANAGER),
@@ -123,6 +125,7 @@ ENDPOINTS = tuple(
         ("GET", "sources/<int:pk>", SourcesViewSet, "retrieve", REVIEWER),
         ("GET", f"{_PROJECT}/batches", BatchesViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/batches", BatchesViewSet, "create", MANAGER),
+        ("POST", f"{_PROJECT}/gold-batches", GoldBatchesViewSet, "create", MANAGER),
         ("GET", "batches/<int:pk>", BatchesViewSet, "retrieve", REVIEWER),
         ("GET", "batches/<int:pk>/progress", BatchesViewSet, "progress", REVIEWER),
         ("GET", "batches/<int:pk>/agreement", BatchQualityViewSet, "agreement", REVIEWER),
@@ -133,6 +136,8 @@ ENDPOINTS = tuple(
         ("GET", "batches/<int:pk>/tasks", BatchTasksViewSet, "tasks", REVIEWER),
         ("GET", "batches/<int:pk>/reliability", BatchConsensusViewSet, "reliability", REVIEWER),
         ("GET", "batches/<int:pk>/win-rates", BatchConsensusViewSet, "win_rates", REVIEWER),
+        ("GET", "batches/<int:pk>/order", BatchesViewSet, "order", REVIEWER),
+        ("POST", "batches/<int:pk>/uncertainty", BatchesViewSet, "uncertainty", MANAGER),
         ("POST", "batches/<int:pk>/pause", BatchesViewSet, "pause", MANAGER),
         ("POST", "batches/<int:pk>/reopen", BatchesViewSet, "reopen", MANAGER),
         ("POST", "batches/<int:pk>/close", BatchesViewSet, "close", MANAGER),
@@ -141,9 +146,11 @@ ENDPOINTS = tuple(
         ("GET", f"{_PROJECT}/review", ReviewQueueViewSet, "list", REVIEWER),
         ("GET", "tasks/<int:pk>/review", TaskReviewsViewSet, "review", REVIEWER),
         ("POST", "tasks/<int:pk>/reviews", TaskReviewsViewSet, "add_review", REVIEWER),
+        ("PUT", "tasks/<int:pk>/gold", KnownAnswersViewSet, "set_answer", REVIEWER),
         ("POST", f"{_PROJECT}/next-task", NextTaskViewSet, "lease", ANNOTATOR),
         ("GET", f"{_PROJECT}/assignments", AssignmentsViewSet, "list", REVIEWER),
         ("GET", "assignments/<int:pk>", AssignmentsViewSet, "retrieve", ANNOTATOR),
+        ("GET", "assignments/<int:pk>/feedback", FeedbackViewSet, "feedback", ANNOTATOR),
         ("POST", "assignments/<int:pk>/submit", AssignmentsViewSet, "submit", ANNOTATOR),
         ("POST", "assignments/<int:pk>/amend", AssignmentsViewSet, "amend", ANNOTATOR),
         ("POST", "assignments/<int:pk>/skip", AssignmentsViewSet, "skip", ANNOTATOR),

@@ -15,6 +15,7 @@ from rest_framework.exceptions import ParseError
 from annotation.models import Aspect, Membership, Project, User
 from annotation.refusals import Refusal
 from annotation.rubrics import MOST_ASPECTS, RUBRICS
+from annotation.standing import LONGEST_REASON
 from config.api_parsing import check_storable
 
 
@@ -151,6 +152,8 @@ class SettingsForm(ProjectForm):
             "ask_strength",
             "lease_minutes",
             "review_share",
+            "gold_share",
+            "gold_bar",
         ]
         labels = {
             **ProjectForm.Meta.labels,
@@ -159,6 +162,8 @@ class SettingsForm(ProjectForm):
             "ask_strength": "Ask how much better",
             "lease_minutes": "Minutes for a task",
             "review_share": "Share that reviewers look at",
+            "gold_share": "Share of gold tasks",
+            "gold_bar": "Bar for annotators",
         }
         help_texts = {
             **ProjectForm.Meta.help_texts,
@@ -166,6 +171,14 @@ class SettingsForm(ProjectForm):
             "ask_strength": "Between neighbouring tiers: negligibly, slightly, clearly or much. It may be left open.",
             "lease_minutes": "A task that nobody worked on for so long goes to somebody else.",
             "review_share": "From 0 to 1, by chance; tasks of low agreement and with flags come on top.",
+            "gold_share": "Of an annotator's tasks, how many come from open gold batches, unmarked: 0.1 is one in ten.",
+            "gold_bar": "Of the pairs whose order is known, how many an annotator must order likewise, to qualify and "
+            "to go on. Below it they are paused, and you are told. Who guesses gets 0.5.",
+        }
+        widgets = {
+            **ProjectForm.Meta.widgets,
+            "gold_share": forms.NumberInput(attrs={"step": "0.05", "min": "0", "max": "0.5"}),
+            "gold_bar": forms.NumberInput(attrs={"step": "0.05", "min": "0", "max": "1"}),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -258,6 +271,40 @@ class NewAccountForm(Form):
 
 class RoleForm(Form):
     role = forms.ChoiceField(choices=Membership.Role.choices)
+
+
+class ListedField(forms.CharField):
+    """Several words or phrases in one line, with commas between them."""
+
+    def to_python(self, value: Any) -> list[str]:  # type: ignore[override]
+        return [each.strip() for each in (super().to_python(value) or "").split(",") if each.strip()]
+
+    def prepare_value(self, value: Any) -> Any:
+        return ", ".join(value) if isinstance(value, list) else value
+
+
+class LimitsForm(Form):
+    """Which prompts a member is given to rank."""
+
+    languages = ListedField(
+        required=False,
+        help_text="As the prompts have them, with commas: <code>en, fr</code>. <code>en</code> is <code>en-GB</code> "
+        "as well. Prompts without a language go to everybody. Empty: all.",
+    )
+    tags = ListedField(
+        required=False,
+        help_text="Prompts with one of these, and those without tags. Empty: all.",
+    )
+
+
+class PauseForm(Form):
+    pause_reason = forms.CharField(
+        label="Reason",
+        required=False,
+        max_length=LONGEST_REASON,
+        help_text="They are told it.",
+        widget=forms.Textarea(attrs={"rows": 2}),
+    )
 
 
 class PromptUploadForm(Form):

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.utils.text import Truncator
 
 from alignment.archiving import versions_in_use
 from alignment.datasets import ConsensusSettings
@@ -14,7 +15,9 @@ from alignment.endpoints import listed_endpoints
 from alignment.model_versions import usual_name
 from alignment.models import ModelVersion
 from alignment.sources import SourceSettings
-from annotation.models import MAX_RESPONSES, MIN_RESPONSES, Batch, Project, Source, User
+from annotation.batching import KNOWN_ANSWERS, MOST_ANNOTATORS
+from annotation.gold import tasks_with_known_answers
+from annotation.models import MAX_OVERLAP, MAX_RESPONSES, MIN_RESPONSES, Batch, Project, Source, Task, User
 from frontend.forms import Form, StorableJSONField
 
 FEW_SHOT_HELP = (
@@ -157,6 +160,17 @@ class BaseModelForm(Form):
         return {"name": usual_name(location), "location": location}
 
 
+class MostPerAnnotator(forms.IntegerField):
+    def __init__(self) -> None:
+        super().__init__(
+            label="Most tasks for one annotator",
+            required=False,
+            min_value=1,
+            max_value=2**31 - 1,
+            help_text="Empty: no limit.",
+        )
+
+
 class BatchForm(Form):
     name = forms.CharField(max_length=200)
     sources = forms.ModelMultipleChoiceField(
@@ -166,15 +180,60 @@ class BatchForm(Form):
     )
     responses_per_task = forms.IntegerField(min_value=MIN_RESPONSES, max_value=MAX_RESPONSES, initial=4)
     overlap = forms.IntegerField(
-        min_value=1, max_value=100, initial=3, help_text="How many annotators rank each task."
+        min_value=1, max_value=MOST_ANNOTATORS, initial=3, help_text="How many annotators rank each task."
     )
     priority = forms.IntegerField(
         min_value=-100, max_value=100, initial=0, help_text="Batches of higher priority are handed out first."
     )
+    order = forms.ChoiceField(
+        choices=Batch.Order.choices,
+        help_text="Most uncertain first: tasks on which annotators disagree come before the others, with one in five "
+        "drawn by chance to compare with.",
+    )
+    max_per_annotator = MostPerAnnotator()
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["sources"].queryset = project.sources.filter(responses__isnull=False).distinct()  # type: ignore[attr-defined]
+
+
+class TaskChoices(forms.ModelMultipleChoiceField):
+    """Tasks, by their prompts."""
+
+    def label_from_instance(self, task: Task) -> str:
+        return f"Task {task.pk}: {Truncator(str(task.prompt.messages[-1]['content'])).chars(120)}"
+
+
+class GoldBatchForm(Form):
+    """A batch of tasks with known answers, copied from tasks that have one."""
+
+    name = forms.CharField(max_length=200)
+    kind = forms.ChoiceField(
+        choices=[
+            (Batch.Kind.GOLD, "Gold: mixed among the others, unmarked"),
+            (Batch.Kind.QUALIFICATION, "Qualification: before all others, told how it went after each"),
+        ],
+        widget=forms.RadioSelect,
+        initial=Batch.Kind.GOLD,
+    )
+    tasks = TaskChoices(
+        queryset=Task.objects.none(),
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Copies of these are made, so what was ranked of them stays as it is. At least five say something of "
+        "an annotator; twenty say more.",
+    )
+    overlap = forms.IntegerField(
+        label="Annotators",
+        min_value=1,
+        max_value=MAX_OVERLAP,
+        initial=100,
+        help_text="How many can rank each task: as many as the project has, and will have.",
+    )
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = tasks_with_known_answers(project).select_related("prompt")
+        self.fields["tasks"].queryset = known  # type: ignore[attr-defined]
 
 
 class DatasetForm(Form):
@@ -198,7 +257,9 @@ class DatasetForm(Form):
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        ranked = project.batches.filter(tasks__rankings__isnull=False).distinct()
+        ranked = (
+            project.batches.filter(tasks__rankings__isnull=False).exclude(kind__in=KNOWN_ANSWERS).distinct()
+        )
         self.fields["batches"].queryset = ranked  # type: ignore[attr-defined]
 
     def settings(self) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from django.urls import reverse
 
 from alignment.models import ModelVersion, Round
-from annotation.batching import batch_progress
+from annotation.batching import batch_progress, open_work
 from annotation.models import Batch, Membership, Project
+from annotation.standing import must_qualify, open_batches, paused_sentence
 from frontend.access import may
 
 Role = Membership.Role
@@ -28,11 +29,21 @@ class Step:
     total: int = 0
 
 
-def next_step(*, project: Project, role: Role) -> Step:
-    """What ``role`` does next in ``project``."""
+def next_step(*, project: Project, role: Role, member: Membership | None = None) -> Step:
+    """What ``role`` does next in ``project``; of ``member``, if that is given."""
     if may(role, Role.MANAGER):
         return _of_a_manager(project)
-    if project.batches.filter(state=Batch.State.OPEN).exists():
+    if member is not None and member.paused_at is not None:
+        return Step("You are paused", paused_sentence(member))
+    if member is not None and must_qualify(member, open_batches(project)):
+        return Step(
+            "Qualify first",
+            "You begin with a few tasks whose answer is known, and see after each how you did. Read the guidelines "
+            "before.",
+            reverse("rank", args=[project.slug]),
+            "Start",
+        )
+    if open_work(project).exists():
         return _rank(project)
     return Step(
         "Nothing to rank yet", "No batch of tasks is open. A manager opens the next one; come back then."
@@ -53,7 +64,7 @@ def _of_a_manager(project: Project) -> Step:
         )
     latest = project.rounds.first()
     going = latest if latest is not None and latest.state not in Round.ENDED else None
-    if going is None and project.batches.filter(state=Batch.State.OPEN).exists():
+    if going is None and open_work(project).exists():
         return _rank(project)
     if not ModelVersion.objects.filter(project=project).exists():
         return Step(
@@ -106,7 +117,7 @@ def _of_a_round(project: Project, going: Round, url: str) -> Step:
 
 
 def _rank(project: Project, batch: Batch | None = None) -> Step:
-    batches = [batch] if batch is not None else list(project.batches.filter(state=Batch.State.OPEN))
+    batches = [batch] if batch is not None else list(open_work(project))
     progress = [batch_progress(one) for one in batches]
     return Step(
         "Rank responses",

@@ -200,7 +200,7 @@ class Assignment(models.Model):
             ),
         ]
         indexes = [
-            # These three serve assigning.NEXT_PLACE: places given back, places never leased, and how far in the
+            # These three serve `annotation.ordering`: places given back, places never leased, and how far in the
             # batch an annotator has come.
             models.Index(
                 fields=["batch", "task", "-place"],

@@ -10,15 +10,17 @@ from django.views.decorators.http import require_POST
 
 from annotation.batch_quality import quality_at_hand
 from annotation.batching import batch_progress, close_batch, compose_batch, pause_batch, reopen_batch
+from annotation.gold import compose_known
 from annotation.models import Assignment, Batch
 from annotation.refusals import Refusal
 from annotation.remarks import remark_counts
 from annotation.retiring import prompts_in_use
 from annotation.review_queue import queue
 from annotation.reviewing import review_figures
+from annotation.uncertainty import order_worth
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
-from frontend.forms_alignment import BatchForm
+from frontend.forms_alignment import BatchForm, GoldBatchForm
 from frontend.quality_scope import scope_of
 from frontend.views.quality import summary_of
 
@@ -50,6 +52,8 @@ def new_batch(request: ProjectRequest) -> HttpResponse:
                 responses_per_task=given["responses_per_task"],
                 overlap=given["overlap"],
                 priority=given["priority"],
+                order=given["order"],
+                max_per_annotator=given["max_per_annotator"],
             )
         except Refusal as refusal:
             refuse(form, refusal)
@@ -58,6 +62,23 @@ def new_batch(request: ProjectRequest) -> HttpResponse:
             messages.success(request, f"{report.tasks:,} tasks released.{left_out}")
             return redirect("batch", request.project.slug, report.batch.pk)
     return render(request, "batches/new.html", {"form": form}, status=422 if form.errors else 200)
+
+
+@project_page(Role.MANAGER)
+def new_gold_batch(request: ProjectRequest) -> HttpResponse:
+    form = GoldBatchForm(request.POST or None, project=request.project)
+    if request.method == "POST" and form.is_valid():
+        try:
+            report = compose_known(project=request.project, by=request.user, **form.cleaned_data)
+        except Refusal as refusal:
+            refuse(form, refusal)
+        else:
+            messages.success(
+                request,
+                f"{report.tasks:,} task{'' if report.tasks == 1 else 's'} with known answers released.",
+            )
+            return redirect("batch", request.project.slug, report.batch.pk)
+    return render(request, "batches/new_gold.html", {"form": form}, status=422 if form.errors else 200)
 
 
 @project_page(Role.REVIEWER)
@@ -72,6 +93,7 @@ def batch(request: ProjectRequest, batch_id: int) -> HttpResponse:
         "datasets": shown.datasets.all(),
         "reviews": review_figures(shown),
         "reviews_waiting": len(queue(project=request.project, reviewer=request.user, batch=shown)),
+        "worth": order_worth(shown),
     }
     return render(request, "batches/batch.html", context)
 

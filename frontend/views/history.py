@@ -24,7 +24,6 @@ from frontend.access import ProjectRequest, Role, project_page
 from frontend.views.ranking import Onwards, body_of, parts_of, refused, task_html
 
 A_PAGE = 50
-STAYS = "The batch of this task was closed, so its rankings stay as they are."
 
 
 @require_GET
@@ -50,8 +49,8 @@ def history(request: ProjectRequest) -> HttpResponse:
 def change(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """The ranking page with the annotator's present answer, in the order that they were shown."""
     ranking = _own(request, assignment_id)
-    if ranking.task.batch.state == Batch.State.CLOSED:
-        messages.error(request, STAYS)
+    if fixed := _why_fixed(ranking):
+        messages.error(request, fixed.sentence)
         return redirect("rank_history", request.project.slug)
     shown = {
         "task": _answered_html(request, ranking),
@@ -67,8 +66,8 @@ def change(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 def change_in_place(request: ProjectRequest, assignment_id: int) -> HttpResponse:
     """The same as ``{html}``, for the ranking page to show without leaving the task that waits there."""
     ranking = _own(request, assignment_id)
-    if ranking.task.batch.state == Batch.State.CLOSED:
-        return refused(Refusal("closed", STAYS))
+    if fixed := _why_fixed(ranking):
+        return refused(fixed)
     return JsonResponse({"html": _answered_html(request, ranking)})
 
 
@@ -93,6 +92,18 @@ def amend(request: ProjectRequest, assignment_id: int) -> HttpResponse:
         return JsonResponse(onwards.answer())
     messages.success(request, "Your ranking is changed.")
     return JsonResponse({"url": reverse("rank_history", args=[request.project.slug])})
+
+
+def _why_fixed(ranking: Ranking) -> Refusal | None:
+    """Why the annotator cannot change it, if they cannot."""
+    batch = ranking.task.batch
+    if batch.state == Batch.State.CLOSED:
+        return Refusal("closed", "The batch of this task was closed, so its rankings stay as they are.")
+    if batch.kind == Batch.Kind.QUALIFICATION:
+        return Refusal(
+            "conflict", "You were told the answer of this qualification task, so your ranking stays."
+        )
+    return None
 
 
 def _own(request: ProjectRequest, assignment_id: int) -> Ranking:

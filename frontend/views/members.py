@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -9,11 +12,12 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from annotation import projects
-from annotation.models import User
+from annotation import projects, standing
+from annotation.measuring import gold_result
+from annotation.models import Membership, User
 from annotation.refusals import Refusal
 from frontend.access import ProjectRequest, Role, project_page
-from frontend.forms import AddMemberForm, NewAccountForm, RoleForm, refuse
+from frontend.forms import AddMemberForm, LimitsForm, NewAccountForm, PauseForm, RoleForm, refuse
 
 
 @project_page(Role.MANAGER)
@@ -62,11 +66,85 @@ def _members(
     context = {
         "form": form,
         "new_account": new_account,
-        "members": request.project.memberships.select_related("user").order_by("-role", "user__username"),
+        "members": _with_standing(request),
         "roles": Role.choices,
     }
     refused = new_account is not None or (form is not None and form.errors)
     return render(request, "project/members.html", context, status=422 if refused else 200)
+
+
+def _with_standing(request: ProjectRequest) -> list[Membership]:
+    """The members, and of each whether they still have to qualify."""
+    found = request.project.memberships.select_related("user").order_by("-role", "user__username")
+    batches = standing.open_batches(request.project)
+    members = list(found)
+    for each in members:
+        each.must_qualify = standing.must_qualify(each, batches)  # type: ignore[attr-defined]
+    return members
+
+
+@project_page(Role.MANAGER)
+def member(request: ProjectRequest, user_id: int) -> HttpResponse:
+    shown = _member(request, user_id)
+    return _of_member(request, shown, LimitsForm(initial={"languages": shown.languages, "tags": shown.tags}))
+
+
+@require_POST
+@project_page(Role.MANAGER)
+def set_limits(request: ProjectRequest, user_id: int) -> HttpResponse:
+    shown = _member(request, user_id)
+    form = LimitsForm(request.POST)
+    if form.is_valid():
+        try:
+            standing.set_limits(project=request.project, user=shown.user, **form.cleaned_data)
+        except Refusal as refusal:
+            refuse(form, refusal)
+        else:
+            messages.success(request, f"Saved. It holds from {shown.user}’s next task on.")
+            return redirect("member", request.project.slug, user_id)
+    return _of_member(request, shown, form)
+
+
+Change = Callable[..., Membership]
+CHANGES: dict[str, tuple[Change, str]] = {
+    "pause": (standing.pause_member, "{user} is paused; what they held is open for others."),
+    "lift": (standing.lift_pause, "{user} gets tasks again. Gold tasks count anew."),
+    "qualify": (partial(standing.set_qualified, qualified=True), "{user} is qualified."),
+    "ask": (partial(standing.set_qualified, qualified=False), "{user} is asked to qualify first."),
+}
+
+
+@require_POST
+@project_page(Role.MANAGER)
+def change_standing(request: ProjectRequest, user_id: str, change: str) -> HttpResponse:
+    shown = _member(request, int(user_id))
+    act, said = CHANGES[change]
+    given = {"reason": request.POST.get("pause_reason", "")} if change == "pause" else {}
+    try:
+        act(project=request.project, user=shown.user, **given)
+    except Refusal as refusal:
+        messages.error(request, refusal.sentence)
+    else:
+        messages.success(request, said.format(user=shown.user))
+    return redirect("member", request.project.slug, shown.user_id)
+
+
+def _member(request: ProjectRequest, user_id: int) -> Membership:
+    return get_object_or_404(request.project.memberships.select_related("user", "project"), user=user_id)
+
+
+def _of_member(request: ProjectRequest, shown: Membership, form: LimitsForm) -> HttpResponse:
+    tasks, result = gold_result(shown)
+    context = {
+        "member": shown,
+        "form": form,
+        "pause": PauseForm(),
+        "must_qualify": standing.must_qualify(shown, standing.open_batches(request.project)),
+        "measured": standing.is_measured(shown),
+        "gold_tasks": tasks,
+        "gold": result,
+    }
+    return render(request, "project/member.html", context, status=422 if form.errors else 200)
 
 
 @require_POST

@@ -14,6 +14,7 @@ from annotation import projects
 from annotation.models import Assignment, Prompt
 from annotation.refusals import Refusal
 from annotation.rubrics import RUBRICS, add_rubric
+from annotation.standing import standing_of
 from frontend.access import ProjectRequest, Role, may, project_page
 from frontend.forms import AspectRows, SettingsForm, refuse
 from frontend.next_step import next_step
@@ -22,8 +23,9 @@ from frontend.next_step import next_step
 @project_page(Role.ANNOTATOR)
 def home(request: ProjectRequest) -> HttpResponse:
     project = request.project
+    member = standing_of(request.user, project)
     context = {
-        "step": next_step(project=project, role=request.role),
+        "step": next_step(project=project, role=request.role, member=member),
         "ranked": Assignment.objects.filter(
             annotator=request.user, task__batch__project=project, state=Assignment.State.SUBMITTED
         ).count(),
@@ -38,6 +40,9 @@ def home(request: ProjectRequest) -> HttpResponse:
             ).count(),
             "rounds": project.rounds.select_related("scorecard")[:5],
         }
+    if may(request.role, Role.MANAGER):
+        paused = project.memberships.exclude(paused_at=None).select_related("user")
+        context["paused"] = paused.order_by("paused_at")
     return render(request, "project/home.html", context)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any
 
 from django.contrib import messages
@@ -22,8 +23,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation import assigning, submitting
-from annotation.models import Assignment, Batch
+from annotation.batching import open_work
+from annotation.models import Assignment, Batch, Ranking
 from annotation.progress import progress_of
+from annotation.qualifying import feedback_on
 from annotation.refusals import Refusal, require_storable
 from annotation.returning import returned_to
 from annotation.showing import blind_view
@@ -66,18 +69,19 @@ def next_task(request: ProjectRequest) -> HttpResponse:
 @require_POST
 @project_page(Role.ANNOTATOR)
 def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """Take ``{lease, key}``, ``parts_of`` an answer, and what ``Onwards`` takes; answer as it says."""
+    """Take ``{lease, key}``, ``parts_of`` an answer, and what ``Onwards`` takes; answer as it says. Where they are
+    told how they did, that comes in place of the task."""
     try:
         answer = body_of(request)
         onwards = Onwards(request, answer)
-        submitting.submit(
+        ranking = submitting.submit(
             annotator=request.user,
             assignment_id=assignment_id,
             lease=answer.get("lease", ""),
             key=answer.get("key", ""),
             **parts_of(answer),
         )
-        return JsonResponse(onwards.answer())
+        return JsonResponse(onwards.answer(told=_feedback(request, ranking)))
     except Refusal as refusal:
         return refused(refusal)
 
@@ -157,10 +161,13 @@ class Onwards:
         self.besides = _checked_besides(body.get("besides", []))
         self.since = _checked_since(body.get("since"))
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self, told: str = "") -> dict[str, Any]:
+        """``told`` is HTML to be read before any other task is leased."""
         progress = progress_of(self.request.user, self.request.project, self.since)
         answer: dict[str, Any] = {"progress": {"done": progress.done, "lately": progress.lately}}
-        if self.besides is not None:
+        if told:
+            answer["html"] = told
+        elif self.besides is not None:
             answer["html"] = _next_task(self.request, progress.done, self.besides)
         return answer
 
@@ -201,28 +208,55 @@ def _checked_since(since: Any) -> datetime | None:
 def _next_task(request: ProjectRequest, done: int, besides: Collection[int] = ()) -> str:
     """The HTML of the annotator's next task besides those, or of there being none."""
     project, annotator = request.project, request.user
-    assignment = assigning.next_assignment(annotator=annotator, project=project, besides=besides)
+    try:
+        assignment = assigning.next_assignment(annotator=annotator, project=project, besides=besides)
+    except Refusal as refusal:
+        paused = {"project": project, "sentence": refusal.sentence}
+        return render_to_string("ranking/paused.html", paused, request)
     context: dict[str, Any] = {"project": project, "role": request.role, "ranked": done}
     if assignment is None:
-        context["open_batches"] = project.batches.filter(state=Batch.State.OPEN).exists()
+        context["open_batches"] = open_work(project).exists()
         return render_to_string("ranking/nothing.html", context, request)
     context["view"] = blind_view(assignment)
     context["renew_within"] = project.lease_minutes * 60
     return task_html(request, context)
 
 
+def _feedback(request: ProjectRequest, ranking: Ranking) -> str:
+    """The HTML of how the annotator did on a qualification task; empty after any other."""
+    assignment = ranking.assignment
+    if assignment.batch.kind != Batch.Kind.QUALIFICATION:
+        return ""
+    feedback = feedback_on(assignment=assignment, annotator=request.user)
+    view = blind_view(assignment)
+    responses = lettered(view["responses"])
+    letters = {response["number"]: response["letter"] for response in responses}
+    orders = [
+        [sorted(letters[number] for number in tier) for tier in tiers]
+        for tiers in (feedback.tiers, feedback.known_tiers)
+    ]
+    context = {
+        "feedback": feedback,
+        "asked": view["prompt"][-1]["content"],
+        "rows": [(tier, *row) for tier, row in enumerate(zip_longest(*orders, fillvalue=()), start=1)],
+        "responses": responses,
+    }
+    return render_to_string("ranking/feedback.html", context, request)
+
+
 def task_html(request: ProjectRequest, context: dict[str, Any]) -> str:
     """The HTML of the task of ``context["view"]``."""
-    # Digits name tiers, so responses are named by letters, in the order on the page.
-    responses = [
-        {"letter": chr(ord("A") + index), **response}
-        for index, response in enumerate(context["view"]["responses"])
-    ]
+    responses = lettered(context["view"]["responses"])
     return render_to_string(
         "ranking/task.html",
         {**context, "responses": responses, "tiers": range(1, len(responses) + 1)},
         request,
     )
+
+
+def lettered(responses: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The responses with their names. Digits name tiers, so these are letters, in the order on the page."""
+    return [{"letter": chr(ord("A") + index), **response} for index, response in enumerate(responses)]
 
 
 def body_of(request: ProjectRequest) -> dict[str, Any]:

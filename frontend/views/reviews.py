@@ -13,10 +13,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation import review_queue
+from annotation.gold import LONGEST_NOTE
 from annotation.models import Project, Task
 from annotation.refusals import Refusal
 from annotation.review_queue import Reason
-from annotation.reviewing import LONGEST_NOTE, require_reviewable, review_task
+from annotation.reviewing import require_reviewable, review_task
 from annotation.showing_reviews import review_view
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.reviews import drawn

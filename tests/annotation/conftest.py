@@ -5,12 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Collection
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from annotation import assigning
 from annotation.assigning import next_assignment
 from annotation.batching import compose_batch
+from annotation.gold import KnownAnswer, compose_known
 from annotation.importing import import_prompts
 from annotation.models import Assignment, Batch, Project, Ranking, Response, Source, User
 from annotation.projects import add_member, create_project, create_user
@@ -64,11 +67,15 @@ def compose(project: Project, sources: list[Source]) -> Compose:
         responses_per_task: int = 4,
         priority: int = 0,
         text: Callable[[], str] = str,
+        of_prompts: Callable[[int], dict[str, Any]] = lambda number: {},
+        **settings: Any,
     ) -> Batch:
         name = uuid.uuid4().hex
         import_prompts(
             project=project,
-            rows=[(n, {"prompt": f"{name}, question {n}?", "key": name}) for n in range(tasks)],
+            rows=[
+                (n, {"prompt": f"{name}, question {n}?", "key": name, **of_prompts(n)}) for n in range(tasks)
+            ],
         )
         prompts = project.prompts.filter(key=name)
         Response.objects.bulk_create(
@@ -91,9 +98,60 @@ def compose(project: Project, sources: list[Source]) -> Compose:
             responses_per_task=responses_per_task,
             overlap=overlap,
             priority=priority,
+            **settings,
         ).batch
 
     return make
+
+
+@pytest.fixture
+def compose_gold(project: Project, sources: list[Source], manager: User) -> Compose:
+    """Makes a batch of new prompts with three responses each, whose right order is known."""
+
+    def make(
+        tasks: int = 1,
+        *,
+        kind: str = "gold",
+        overlap: int = 20,
+        note: str = "",
+        of_prompts: Callable[[int], dict[str, Any]] = lambda number: {},
+        **settings: Any,
+    ) -> Batch:
+        name = uuid.uuid4().hex
+        import_prompts(
+            project=project,
+            rows=[(n, {"prompt": f"{name}, known {n}?", "key": name, **of_prompts(n)}) for n in range(tasks)],
+        )
+        answers = []
+        for prompt in project.prompts.filter(key=name):
+            responses = [
+                Response.objects.create(
+                    prompt=prompt, source=sources[0], drawn_by=uuid.uuid4(), index=index, text=text
+                )
+                for index, text in enumerate(("right", "half right", "wrong"))
+            ]
+            answers.append(KnownAnswer(prompt=prompt, responses=responses, tiers=[[0], [1], [2]], note=note))
+        return compose_known(
+            project=project, name=name, kind=kind, overlap=overlap, by=manager, answers=answers, **settings
+        ).batch
+
+    return make
+
+
+@pytest.fixture
+def always_gold(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An annotator's next task is a gold one wherever there is one."""
+    monkeypatch.setattr(assigning, "gold_is_due", lambda *, gold, **_: bool(gold))
+
+
+def answer_rightly(place: Assignment) -> Ranking:
+    """Submit the known answer of a leased place."""
+    return answer(place, place.task.gold_tiers)
+
+
+def answer_wrongly(place: Assignment) -> Ranking:
+    """Submit the known answer of a leased place the other way round."""
+    return answer(place, place.task.gold_tiers[::-1])
 
 
 def take(annotator: User, project: Project, besides: Collection[int] = ()) -> Assignment:

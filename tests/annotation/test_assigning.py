@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 
 from annotation.assigning import (
-    NEXT_PLACE,
     SKIPS_THAT_CLOSE,
     expire_leases,
-    indexes_only,
     next_assignment,
     renew_lease,
     return_lease,
@@ -31,10 +28,12 @@ from annotation.batching import (
 )
 from annotation.importing import import_prompts
 from annotation.models import Assignment, Batch, Project, Prompt, Response, Source, User
+from annotation.ordering import OLDEST_FIRST, Seeker
 from annotation.projects import create_project, create_user, remove_member, update_project
 from annotation.refusals import Refusal
 from annotation.tasks import expire_leases as expire_leases_task
 from tests.annotation.conftest import Compose, People, answer, run_out, take
+from tests.annotation.plans import analyze, plan_of
 
 pytestmark = pytest.mark.django_db
 
@@ -425,27 +424,7 @@ def test_the_cost_of_assigning_does_not_grow_with_the_batch_or_with_the_work_don
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL random_page_cost = 10000")
 
-    with connection.cursor() as cursor, indexes_only(cursor):
-        cursor.execute(
-            f"EXPLAIN (ANALYZE, BUFFERS OFF, TIMING OFF, FORMAT JSON) {NEXT_PLACE}",
-            {"project": project.pk, "annotator": annotator.pk},
-        )
-        (plan,) = cursor.fetchone()[0]
+    visited, plan = plan_of(OLDEST_FIRST, Seeker(annotator.pk, project.pk), project)
 
-    assert rows_visited(plan["Plan"]) < 40
+    assert visited < 40
     assert "JIT" not in plan, "compiling takes longer than the search"
-
-
-def analyze() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE annotation_assignment, annotation_batch, annotation_task, annotation_skip")
-
-
-def rows_visited(node: dict[str, Any]) -> float:
-    """How many rows the plan's nodes returned or filtered out, all together."""
-    own = (
-        node["Actual Rows"]
-        + node.get("Rows Removed by Filter", 0)
-        + node.get("Rows Removed by Index Recheck", 0)
-    )
-    return own * node["Actual Loops"] + sum(rows_visited(child) for child in node.get("Plans", []))

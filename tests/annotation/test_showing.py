@@ -26,6 +26,7 @@ FIELDS = {
     "prompt",
     "context",
     "responses",
+    "qualification",
     "rules",
     "aspects",
 }

@@ -78,7 +78,7 @@ def expected_of(endpoint: Endpoint, who: str | None, standing: Access) -> set[in
         return {401} if who is None else {404} if hidden else {403}
     if (endpoint.method, endpoint.route) == ("POST", "tokens"):
         return {403}  # callers come with tokens here, and those make no others
-    own = ("tokens/<int:pk>", "assignments/<int:pk>")
+    own = ("tokens/<int:pk>", "assignments/<int:pk>", "assignments/<int:pk>/feedback")
     if endpoint.route in own and who != "annotator":
         return {404}
     # Without a body many requests are malformed, and some clash with the state that things are in.

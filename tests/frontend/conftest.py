@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
@@ -54,7 +55,7 @@ def as_role(people: dict[str, User]) -> Callable[[str], Client]:
 def compose(project: Project) -> Callable[..., Batch]:
     """Makes a batch of ``tasks`` new prompts with four responses each, from two sources with telling names."""
 
-    def make(tasks: int = 1, *, overlap: int = 1) -> Batch:
+    def make(tasks: int = 1, *, overlap: int = 1, **settings: Any) -> Batch:
         sources = [
             Source.objects.get_or_create(project=project, name=name, kind=Source.Kind.IMPORT)[0]
             for name in ("zebrafinch-old", "zebrafinch-new")
@@ -82,6 +83,7 @@ def compose(project: Project) -> Callable[..., Batch]:
             sources=sources,
             responses_per_task=4,
             overlap=overlap,
+            **settings,
         ).batch
 
     return make

@@ -7,8 +7,9 @@ import uuid
 import pytest
 
 from annotation.batching import compose_batch
+from annotation.gold import KnownAnswer, compose_known
 from annotation.importing import import_prompts
-from annotation.models import Batch, Project, Response, Source
+from annotation.models import Batch, Project, Response, Source, User
 
 PROMPTS = (
     {
@@ -113,3 +114,53 @@ def many(monkeypatch: pytest.MonkeyPatch, responses: int, *, tasks: int = 1) -> 
         "RESPONSES",
         {key: [f"{texts[at % len(texts)]}\n\nNumber {at}." for at in range(responses)] for key in keys},
     )
+
+
+KNOWN = (
+    (
+        "How long do eggs boil until they are hard?",
+        (
+            "**Ten minutes** in boiling water, then two in cold water.",
+            "About ten minutes, I think, maybe more.",
+            "Two minutes are enough.",
+        ),
+        "The guidelines put what is right first: two minutes leave them raw.",
+    ),
+    (
+        "Can I freeze cooked rice?",
+        (
+            "Yes: cool it within an hour, freeze it flat, and heat it *once*, until it steams.",
+            "Yes, you can.",
+            "No, rice is poisonous once it was frozen.",
+        ),
+        "",
+    ),
+    (
+        "What does baking soda do in dough?",
+        (
+            "With something sour it gives off carbon dioxide, whose bubbles lift the dough.",
+            "It makes it rise.",
+            "It sweetens it.",
+        ),
+        "",
+    ),
+)
+
+
+def fill_known(project: Project, by: User, *, kind: str = "qualification", tasks: int = 2) -> Batch:
+    """Release tasks whose answer is known: their responses are in ``KNOWN`` from the best to the worst."""
+    source = Source.objects.get_or_create(project=project, name="Cooks", kind=Source.Kind.IMPORT)[0]
+    import_prompts(project=project, rows=enumerate(({"prompt": prompt} for prompt, _, _ in KNOWN), start=1))
+    answers = []
+    for question, texts, note in KNOWN[:tasks]:
+        prompt = project.prompts.get(messages__0__content=question)
+        responses = [
+            Response.objects.get_or_create(
+                prompt=prompt, source=source, index=index, text=text, defaults={"drawn_by": uuid.uuid4()}
+            )[0]
+            for index, text in enumerate(texts)
+        ]
+        answers.append(KnownAnswer(prompt, responses, [[0], [1], [2]], note))
+    return compose_known(
+        project=project, name=f"{kind} {uuid.uuid4().hex[:4]}", kind=kind, overlap=50, by=by, answers=answers
+    ).batch

@@ -228,7 +228,14 @@ def test_uploaded_responses_become_a_batch(project: Project, as_role: AsRole, co
     assert client.post(page, {"file": file}).status_code == 302
     assert source.responses.count() == 4
 
-    form = {"name": "Theirs", "sources": [source.pk], "responses_per_task": 2, "overlap": 1, "priority": 0}
+    form = {
+        "name": "Theirs",
+        "sources": [source.pk],
+        "responses_per_task": 2,
+        "overlap": 1,
+        "priority": 0,
+        "order": "oldest",
+    }
     assert client.post(reverse("new_batch", args=[project.slug]), form).status_code == 302
     assert Batch.objects.get(name="Theirs").tasks.count() == 2
 

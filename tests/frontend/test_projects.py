@@ -75,6 +75,8 @@ def test_settings_are_changed_and_a_wrong_one_changes_nothing(project: Project, 
         "held_out_share": "0.2",
         "lease_minutes": "15",
         "allow_partial": "on",
+        "gold_share": "0.1",
+        "gold_bar": "0.6",
         "review_share": "0.1",
     }
 

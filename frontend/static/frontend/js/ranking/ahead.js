@@ -14,6 +14,8 @@ export class Sheet {
     Object.assign(this, { isTask: workbench !== null, assignment: Number(assignment), lease, renew, giveBack, amends: revision !== undefined });
     /** Whether its answer is told how it did, before anything else is shown. */
     this.isTold = qualification !== undefined;
+    /** Whether it says that the annotator gets no tasks, and none of those they have is theirs any more. */
+    this.isPause = this.#template.content.querySelector("[data-paused]") !== null;
     this.until = until && new Date(until);
     this.at = Date.now();
     this.seen = false;
@@ -46,10 +48,11 @@ export class Ahead {
 
   /**
    * `url` and `asks()`: where and with what to ask for a task besides those that the page has; `came(answer)` for what
-   * the answer says beside it; `arrived()` when there is one; `dropped(sheet)` when one that was worked on is lost.
+   * the answer says beside it; `arrived()` when there is one; `dropped(sheet)` when one that was worked on is lost;
+   * `paused(sheet)` with the server's word that there are none any more.
    */
-  constructor({ url, asks, came, arrived, dropped }) {
-    Object.assign(this, { url, asks, came, arrived, dropped });
+  constructor({ url, asks, came, arrived, dropped, paused }) {
+    Object.assign(this, { url, asks, came, arrived, dropped, paused });
   }
 
   get assignments() {
@@ -64,6 +67,10 @@ export class Ahead {
   receive(html) {
     const sheet = new Sheet(html);
     this.#found = sheet.isTask;
+    if (sheet.isPause) {
+      this.#sheets = [];
+      this.paused(sheet);
+    }
     if (sheet.isTask && !this.asks().besides.includes(sheet.assignment)) this.#sheets.push(sheet);
     return sheet;
   }

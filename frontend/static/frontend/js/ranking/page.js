@@ -46,6 +46,7 @@ const ahead = new Ahead({
   asks: () => ({ besides: besides(), since: midnight() }),
   came: ({ progress }) => state.progressed(progress),
   arrived: () => waitingFor && goOn("Submitted."),
+  paused,
   dropped: () => toast("The time for the task that you were in ran out, and it went to somebody else. What you did of it is still in this browser.", "warning"),
 });
 const refusals = new Refusals({ area: document.querySelector("[data-refused]"), dialog: document.getElementById("answer"), project: history, outbox, back: goBackTo });
@@ -98,6 +99,13 @@ function afterPaint(painted) {
   prepare();
   // Its time begins now, and whether it is still this annotator's is known before much is done of it.
   if (sheet === painted && task?.lease && Date.now() - sheet.at > JUST_LEASED) task.lease.renew();
+}
+
+/** None of the tasks here is this annotator's any more: what they did of the shown one is kept, and nothing follows. */
+function paused(other) {
+  if (!sheet.isTask || sheet.amends) return;
+  keepDraft();
+  show(other, "");
 }
 
 /** Send what waits, whose receipt brings the task ahead; with nothing to send, ask for that task alone. */
@@ -263,8 +271,8 @@ function lost(refusal) {
   if (waitingFor || (sheet.unsure && refusal.code === "conflict")) return;
   const sentence = refusal.sentence.replace(/ Take the next task\.$/, "");
   if (task.storage.isEmpty || refusal.code === "closed") {
-    toast(refusal.code === "lease_lost" ? "The next task went to somebody else meanwhile." : sentence, "warning");
-    goOn("");
+    const told = refusal.code === "lease_lost" ? "The next task went to somebody else meanwhile." : sentence;
+    goOn("").then(() => sheet.isPause || toast(told, "warning"));
   } else {
     notice(`${sentence} What you ranked is still in this browser, should the task come back to you.`, "warn", [["Take the next task", () => goOn("")]]);
   }

@@ -1,0 +1,185 @@
+"""How uncertain a task's order is, by which a batch may hand out its tasks; and what that order is worth."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connection, transaction
+
+from annotation.agreement import Tiers, order_of
+from annotation.models import Assignment, Batch, Ranking, Task
+from annotation.refusals import Refusal
+
+LARGEST = 1e9
+OPINIONS = 3
+"""On a pair: over, under, tied."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderWorth:
+    """What one way of choosing tasks brought in a batch whose most uncertain tasks come first.
+
+    Attributes:
+        chosen_by: ``uncertainty``, or ``control``, which was drawn by chance to compare with.
+        rankings: how many of its rankings have another one of the same task to be read against.
+        agreement: with all other rankings of the same tasks, the mean share of pairs ordered alike. Lower: the tasks
+            are the ones that people are divided on.
+        information: bits that a pair's opinion told, on average, to somebody who knew the task's earlier rankings:
+            −log2 of the share that it then had, each opinion counted once more than it was seen (Laplace's rule).
+            Higher: the rankings were worth more.
+    """
+
+    chosen_by: str
+    rankings: int
+    agreement: float | None
+    information: float | None
+
+
+def disagreement(rankings: Sequence[Tiers]) -> float:
+    """The probability that two annotators say otherwise of a pair, on average over the task's pairs: the share of their
+    couples who do. 0 for fewer than two rankings."""
+    orders = [order_of(tiers) for tiers in rankings]
+    shares = []
+    for pair in set().union(*orders):
+        opinions = Counter(order[pair] for order in orders if pair in order)
+        couples = math.comb(opinions.total(), 2)
+        if couples:
+            shares.append(1 - sum(math.comb(count, 2) for count in opinions.values()) / couples)
+    return sum(shares) / len(shares) if shares else 0.0
+
+
+@transaction.atomic
+def update_uncertainty(task_id: int) -> None:
+    """Give the task's open places the disagreement of its rankings so far. Before the second ranking nothing is known
+    of that, and a number that ``set_uncertainty`` gave stays."""
+    # Of two rankings at the same moment, the later one sees the other's.
+    Task.objects.select_for_update(no_key=True).get(pk=task_id)
+    rankings = _current(task=task_id)
+    if len(rankings) > 1:
+        number = disagreement([ranking.tiers for ranking in rankings])
+        Assignment.objects.filter(pk__in=_open_places(task_id)).update(uncertainty=number)
+
+
+@transaction.atomic
+def set_uncertainty(batch: Batch, numbers: Mapping[int, float]) -> int:
+    """Give open places the uncertainty of their tasks, such as how far reward models differ. Returns how many places.
+
+    A task that two annotators have ranked keeps what their rankings say.
+
+    Args:
+        numbers: by task's primary key, from 0 to 1,000,000,000: only their order counts. Tasks with 0, and those that
+            never get a number, come last.
+
+    Raises:
+        Refusal: the batch is closed or hands its tasks out in another order, a task is not of the batch, or a number is
+            none from 0 on.
+    """
+    if batch.order != Batch.Order.UNCERTAINTY:
+        raise Refusal(
+            "conflict",
+            f"{batch.name} hands its tasks out {batch.get_order_display()}, so their uncertainty has no use. Release a "
+            "batch whose most uncertain tasks come first.",
+        )
+    if batch.state == Batch.State.CLOSED:
+        raise Refusal("closed", f"{batch.name} is closed, so it hands out no more tasks.")
+    for task, number in numbers.items():
+        if type(number) not in (int, float) or not 0 <= number <= LARGEST:
+            raise Refusal(
+                "invalid",
+                f"Task {task}: a number from 0 to {LARGEST:,.0f}, not {number!r:.40}.",
+                field="tasks",
+            )
+    strangers = numbers.keys() - set(batch.tasks.filter(pk__in=numbers).values_list("pk", flat=True))
+    if strangers:
+        raise Refusal("invalid", f"{batch.name} has no task {min(strangers)}.", field="tasks")
+    in_order = sorted(numbers)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE annotation_assignment place SET uncertainty = given.number
+            FROM (SELECT held.id, given.number
+                  FROM unnest(%(tasks)s::bigint[], %(numbers)s::float8[]) given (task, number)
+                  JOIN annotation_assignment held ON held.task_id = given.task AND held.state = 'open'
+                  WHERE (SELECT count(*) FROM annotation_assignment ranked
+                         WHERE ranked.task_id = given.task AND ranked.state = 'submitted') < 2
+                  ORDER BY held.id FOR NO KEY UPDATE OF held) given
+            WHERE place.id = given.id AND place.state = 'open'
+            """,
+            {"tasks": in_order, "numbers": [float(numbers[task]) for task in in_order]},
+        )
+        return cursor.rowcount
+
+
+def order_worth(batch: Batch) -> list[OrderWorth]:
+    """What the most uncertain tasks brought, and those that were drawn by chance beside them. Empty for a batch in
+    another order."""
+    if batch.order != Batch.Order.UNCERTAINTY:
+        return []
+    by_task: dict[int, list[Ranking]] = defaultdict(list)
+    for ranking in _current(task__batch=batch):
+        by_task[ranking.task_id].append(ranking)
+    told: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for rankings in by_task.values():
+        rankings.sort(key=lambda ranking: (ranking.assignment.leased_at, ranking.pk))
+        for at, ranking in enumerate(rankings):
+            others = [other.tiers for other in (*rankings[:at], *rankings[at + 1 :])]
+            agreed = _agreement(ranking.tiers, others)
+            if agreed is not None:
+                bits = _information(ranking.tiers, others[:at])
+                told[ranking.assignment.chosen_by].append((agreed, bits))
+    return [
+        OrderWorth(
+            chosen_by=way,
+            rankings=len(told[way]),
+            agreement=_mean([agreed for agreed, _ in told[way]]),
+            information=_mean([bits for _, bits in told[way]]),
+        )
+        for way in Assignment.ChosenBy.values
+    ]
+
+
+def _agreement(own: Tiers, others: Sequence[Tiers]) -> float | None:
+    order = order_of(own)
+    alike = [
+        order[pair] == opinion
+        for other in others
+        for pair, opinion in order_of(other).items()
+        if pair in order
+    ]
+    return sum(alike) / len(alike) if alike else None
+
+
+def _information(own: Tiers, earlier: Sequence[Tiers]) -> float:
+    orders = [order_of(tiers) for tiers in earlier]
+    bits = []
+    for pair, opinion in order_of(own).items():
+        seen = Counter(order[pair] for order in orders if pair in order)
+        bits.append(-math.log2((seen[opinion] + 1) / (seen.total() + OPINIONS)))
+    return sum(bits) / len(bits)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _current(**of: Any) -> list[Ranking]:
+    """Each place's latest revision."""
+    return list(
+        Ranking.objects.filter(**of)
+        .select_related("assignment")
+        .order_by("assignment_id", "-revision")
+        .distinct("assignment_id")
+    )
+
+
+def _open_places(task_id: int) -> Any:
+    return (
+        Assignment.objects.filter(task=task_id, state=Assignment.State.OPEN)
+        .order_by("pk")
+        .values("pk")
+        .select_for_update(no_key=True, of=("self",))
+    )
