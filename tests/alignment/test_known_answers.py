@@ -57,7 +57,7 @@ def test_they_tell_nothing_of_sources(tested: Batch) -> None:
     assert source_win_rates(tested) == []
 
 
-def test_a_known_answer_of_an_ordinary_task_leaves_its_rankings_in_datasets(
+def test_a_known_answer_of_an_ordinary_task_is_its_order_in_datasets_beside_its_rankings(
     project: Project,  # noqa: F811
     manager: User,  # noqa: F811
     tested: Batch,
@@ -67,4 +67,6 @@ def test_a_known_answer_of_an_ordinary_task_leaves_its_rankings_in_datasets(
     task = ordinary.tasks.first()
     assert task is not None
     set_known_answer(task=task, tiers=[[0], [1, 2, 3]], by=manager, note=uuid.uuid4().hex)
-    assert build_dataset(project=project).sha256 == before.sha256
+    after = build_dataset(project=project)
+    assert after.train_rankings + after.held_out_rankings == before.train_rankings + before.held_out_rankings
+    assert (before.card["adjudicated"], after.card["adjudicated"]) == (0, 1)
