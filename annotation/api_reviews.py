@@ -59,7 +59,7 @@ class RankedOut(serializers.Serializer):
     annotator = serializers.IntegerField(help_text=ANNOTATOR_HELP)
     tiers = TiersOut(help_text=TIERS_HELP)
     strengths = serializers.ListField(
-        child=serializers.IntegerField(),
+        child=serializers.IntegerField(allow_null=True),
         allow_null=True,
         help_text="How much better each tier but the last is than the next, from 1 to 4.",
     )

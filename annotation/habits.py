@@ -9,7 +9,7 @@ from enum import StrEnum
 from math import factorial
 
 import numpy as np
-from scipy.stats import poisson
+from scipy.stats import binom
 
 from annotation.answer_columns import AnswerColumns
 from annotation.ratios import ratios
@@ -143,7 +143,7 @@ class BatchHabits:
             alike = (answers.opinions.tier == place).all(axis=1)
             for n, cases, of_all in self._each(alike, np.ones(len(answers), bool)):
                 chance = CHANCE / len(answers.names)
-                if cases >= FEWEST_CASES and poisson.sf(cases - 1, expected[n]) < chance:
+                if cases >= FEWEST_CASES and _at_least(cases, size[answers.annotator == n]) < chance:
                     yield self._suspicion(
                         n,
                         kind,
@@ -194,3 +194,12 @@ class BatchHabits:
         answers = self._answers
         tasks = answers.tasks[answers.task[cases & (answers.annotator == annotator)]]
         return Suspicion(answers.names[annotator], kind, pattern, evidence, tasks.tolist())
+
+
+def _at_least(cases: int, sizes: np.ndarray) -> float:
+    """The probability that so many rankings of so many responses each, or more, have one given order, where each order
+    of a ranking's responses is equally likely. Shape of ``sizes``: ``(rankings,)``."""
+    masses = np.ones(1)
+    for size, count in zip(*np.unique(sizes, return_counts=True), strict=True):
+        masses = np.convolve(masses, binom.pmf(np.arange(count + 1), count, 1 / FACTORIALS[size]))
+    return float(masses[cases:].sum())

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
+
+from scipy.stats import t as student
 
 from annotation.agreement import AsKnown, as_known
 from annotation.models import Batch, Membership, Ranking, Task, User
@@ -17,6 +20,8 @@ REVISIONS = 5
 """So many rankings are read for each task of the window: who amends more often is measured by fewer tasks."""
 FEWEST = 5
 """Gold tasks before anybody is paused: fewer say too little."""
+BAD_LUCK = 0.05
+"""How seldom somebody who is at the bar may be paused at one look; there is one after each gold task."""
 
 
 def gold_is_due(*, annotator: User, gold: Sequence[Batch], share: float, ahead: int = 0) -> bool:
@@ -80,19 +85,38 @@ def after_known(*, annotator: User, batch: Batch) -> None:
     if batch.kind == Batch.Kind.QUALIFICATION:
         judge(member=member, batch=batch)
         return
-    tasks, result = gold_result(member)
+    results = _latest_results(member)
+    result = sum(results, AsKnown())
     bar = member.project.gold_bar
-    if tasks >= FEWEST and result.share is not None and result.share < bar:
+    if len(results) >= FEWEST and result.share is not None and _surely_below(results, bar):
         pause_member(
             project=member.project,
             user=annotator,
-            reason=f"Of the pairs in the latest {tasks} tasks whose answer is known, {100 * result.share:.0f} % were "
-            f"ordered as is known; {100 * bar:.0f} % are asked for.",
+            reason=f"Of the pairs in the latest {len(results)} tasks whose answer is known, {100 * result.share:.0f} % "
+            f"were ordered as is known; {100 * bar:.0f} % are asked for.",
         )
 
 
 def gold_result(member: Membership) -> tuple[int, AsKnown]:
-    """How many of the latest gold tasks count for a member, at most ``WINDOW``, and how they did on them.
+    """How many of the latest gold tasks count for a member, at most ``WINDOW``, and how they did on them."""
+    results = _latest_results(member)
+    return len(results), sum(results, AsKnown())
+
+
+def _surely_below(results: Sequence[AsKnown], bar: float) -> bool:
+    """Whether the share is below the bar by more than bad luck: the upper bound of the ratio of sums over tasks, by its
+    linear variance and Student's t (Cochran 1977, "Sampling Techniques", section 6.4). Tasks that all went alike have
+    no variance, and their share is taken as it is."""
+    total = sum(results, AsKnown())
+    if total.share is None:
+        return False
+    squares = sum((each.right - total.share * each.pairs) ** 2 for each in results)
+    error = math.sqrt(len(results) / (len(results) - 1) * squares) / total.pairs
+    return total.share + float(student.ppf(1 - BAD_LUCK, len(results) - 1)) * error < bar
+
+
+def _latest_results(member: Membership) -> list[AsKnown]:
+    """How the member did on each gold task that counts.
 
     Tasks that they ranked before they qualified, or before a pause was lifted last, count no more. Of an amended
     ranking the latest revision counts.
@@ -112,4 +136,4 @@ def gold_result(member: Membership) -> tuple[int, AsKnown]:
     for assignment, tiers, known in newest_first[: WINDOW * REVISIONS]:
         if assignment not in latest and len(latest) < WINDOW:
             latest[assignment] = as_known(tiers, known or [])
-    return len(latest), sum(latest.values(), AsKnown())
+    return list(latest.values())

@@ -121,6 +121,24 @@ def test_patterns_of_no_careful_reader_are_listed_with_their_evidence(
     assert "chance gives 0.5" in found[backward.username].evidence
 
 
+def test_the_order_of_the_page_is_seen_in_pairs_too(
+    project: Project, people: People, compose: Compose
+) -> None:
+    batch = compose(12, responses_per_task=2, overlap=2)
+    as_shown, nearly = people(2)
+    work_off(as_shown, project, 12, lambda place, texts: [[n] for n in place.shown_order])
+    turned = iter([True] * 3 + [False] * 9)
+    work_off(
+        nearly,
+        project,
+        12,
+        lambda place, texts: [[n] for n in place.shown_order[:: -1 if next(turned) else 1]],
+    )
+
+    # By chance 12 of 12 come once in 4,096 times, and 9 or more of 12 once in 14.
+    assert [one.annotator for one in habits_of(batch).suspicions()] == [as_shown.username]
+
+
 def test_too_little_is_no_pattern_and_has_no_interval(
     project: Project, people: People, compose: Compose
 ) -> None:

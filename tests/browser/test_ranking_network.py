@@ -666,6 +666,8 @@ def test_a_reload_keeps_what_was_done(begin: Begin) -> None:
     assert tiers_on_board(page) == [["B"], ["A"]]
     expect(page.get_by_label("Why you ranked them so")).to_have_value("B says how long.")
     expect(page.locator("[data-letter=C]")).to_be_focused()
+    page.keyboard.press("=")
+    assert tiers_on_board(page) == [["B", "C"], ["A"]], "tied with the one before it"
 
 
 def test_a_browser_that_keeps_nothing_is_told_of_and_can_be_worked_in(begin: Begin) -> None:

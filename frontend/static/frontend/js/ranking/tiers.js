@@ -60,10 +60,15 @@ export class Tiers {
     return true;
   }
 
-  /** Into the tier of the response that was placed last. False if there is none, or if ties are not allowed. */
+  /**
+   * Into the tier of the response that was placed last; where that is not known, since the task was come back to, of the
+   * ranked one that stands before it on the page. False if there is none, or if ties are not allowed.
+   */
   tie(number) {
-    if (!this.ties || this.#last === null || this.#last === number) return false;
-    return this.place(number, this.of(this.#last));
+    const before = this.numbers.slice(0, this.numbers.indexOf(number)).findLast((other) => this.of(other) > 0);
+    const partner = this.#last ?? before;
+    if (!this.ties || partner === undefined || partner === number) return false;
+    return this.place(number, this.of(partner));
   }
 
   undo() {
