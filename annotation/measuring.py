@@ -108,8 +108,8 @@ def _surely_below(results: Sequence[AsKnown], bar: float) -> bool:
     linear variance and Student's t (Cochran 1977, "Sampling Techniques", section 6.4). Tasks that all went alike have
     no variance, and their share is taken as it is."""
     total = sum(results, AsKnown())
-    if total.share is None:
-        return False
+    if total.share is None or len(results) < 2:
+        return total.share is not None and total.share < bar
     squares = sum((each.right - total.share * each.pairs) ** 2 for each in results)
     error = math.sqrt(len(results) / (len(results) - 1) * squares) / total.pairs
     return total.share + float(student.ppf(1 - BAD_LUCK, len(results) - 1)) * error < bar

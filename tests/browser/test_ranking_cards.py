@@ -201,7 +201,8 @@ def test_a_long_conversation_begins_at_its_question_with_what_was_said_before_in
     monkeypatch.setattr(content, "PROMPTS", [{"key": "tides", "messages": turns}])
     page = rank()
 
-    expect(page.get_by_text("And why two a day?")).to_be_in_viewport()
+    asked = page.get_by_role("region", name="Prompt and passages")
+    expect(asked.get_by_text("And why two a day?")).to_be_in_viewport()
     expect(page.get_by_role("button", name="Show more of what the")).to_have_count(2)
     picture(page, "rank-conversation")
     page.get_by_role("button", name="Show more of what the assistant said").click()

@@ -221,7 +221,10 @@ def test_no_answer_breaks_the_ranking_page(page: str, addresses: dict[str, str],
             if answer.status_code != 200:
                 assert answer.json()["sentence"].endswith("."), (field, value[:40])
     for body in ("[" * 200_000, LONE, f'"{LONE}"', "9" * 5_000, '{"lease": 1' + "0" * 400 + "}"):
-        assert client.post(addresses[page], body, content_type="application/json").status_code in (409, 422)
+        # A skip that was taken above is not refused for coming again, whatever lease it names.
+        taken = {200} if page == "rank_skip" and body.startswith("{") else set()
+        answer = client.post(addresses[page], body, content_type="application/json")
+        assert answer.status_code in {409, 422} | taken
 
 
 @pytest.mark.parametrize(

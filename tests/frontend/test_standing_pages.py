@@ -59,7 +59,8 @@ def test_a_qualification_task_says_what_it_is_and_answers_with_how_it_went(
     place = held(project, people)
     ended = submit(client, project, place, place.task.gold_tiers).json()["html"]
     assert "All as is known" in ended and "You are qualified" in ended and "83 %" in ended
-    next_one = client.post(f"/projects/{project.slug}/rank/next/").json()["html"]
+    asked = client.post(f"/projects/{project.slug}/rank/next/", "{}", content_type="application/json")
+    next_one = asked.json()["html"]
     assert "data-workbench" in next_one and "qualification" not in next_one
     assert "Cooks" not in told + ended
 
@@ -196,6 +197,7 @@ def test_a_manager_sets_how_annotators_are_measured(project: Project, as_role: A
         "allow_ties": "on",
         "gold_share": "0.25",
         "gold_bar": "0.7",
+        "review_share": "0.05",
     }
     assert manager.post(page, body).status_code == 302
     project.refresh_from_db()

@@ -30,6 +30,17 @@ export async function drawMaths(root) {
   return formulas.length;
 }
 
+/** The HTML within `root` as the server sent it, formulas as TeX: what is drawn has inline styles, which no HTML may bring. */
+export function htmlWithTex(root) {
+  const copy = root.cloneNode(true);
+  for (const formula of copy.querySelectorAll(".math[data-tex]")) {
+    formula.textContent = formula.dataset.tex;
+    formula.removeAttribute("data-tex");
+    formula.removeAttribute("title");
+  }
+  return copy.innerHTML;
+}
+
 function fetchKatex() {
   const style = Object.assign(document.createElement("link"), { rel: "stylesheet", href: new URL("katex.min.css", KATEX) });
   const script = Object.assign(document.createElement("script"), { src: new URL("katex.min.js", KATEX) });

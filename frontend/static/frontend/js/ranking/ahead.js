@@ -1,4 +1,5 @@
 // The tasks that come next: as the server sent them, parsed but not shown, so that showing one waits for nothing.
+import { htmlWithTex } from "../maths.js";
 import { post, Refused, Unreachable } from "./sending.js";
 
 const MARGIN = 5_000;
@@ -23,7 +24,7 @@ export class Sheet {
 
   /** The one that the page came with. */
   static shownIn(holder) {
-    const sheet = new Sheet(holder.innerHTML);
+    const sheet = new Sheet(htmlWithTex(holder));
     sheet.seen = true;
     return sheet;
   }
