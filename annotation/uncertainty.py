@@ -12,6 +12,7 @@ from django.db import connection, transaction
 
 from annotation.agreement import Tiers, order_of
 from annotation.models import Assignment, Batch, Ranking, Task
+from annotation.ordering import indexes_only
 from annotation.refusals import Refusal
 
 LARGEST = 1e9
@@ -96,20 +97,18 @@ def set_uncertainty(batch: Batch, numbers: Mapping[int, float]) -> int:
     strangers = numbers.keys() - set(batch.tasks.filter(pk__in=numbers).values_list("pk", flat=True))
     if strangers:
         raise Refusal("invalid", f"{batch.name} has no task {min(strangers)}.", field="tasks")
-    in_order = sorted(numbers)
-    with connection.cursor() as cursor:
-        cursor.execute(
+    # A statement a task: over many tasks at once, a planner whose statistics are behind joins everything to everything.
+    with connection.cursor() as cursor, indexes_only(cursor):
+        cursor.executemany(
             """
-            UPDATE annotation_assignment place SET uncertainty = given.number
-            FROM (SELECT held.id, given.number
-                  FROM unnest(%(tasks)s::bigint[], %(numbers)s::float8[]) given (task, number)
-                  JOIN annotation_assignment held ON held.task_id = given.task AND held.state = 'open'
-                  WHERE (SELECT count(*) FROM annotation_assignment ranked
-                         WHERE ranked.task_id = given.task AND ranked.state = 'submitted') < 2
-                  ORDER BY held.id FOR NO KEY UPDATE OF held) given
-            WHERE place.id = given.id AND place.state = 'open'
+            UPDATE annotation_assignment SET uncertainty = %(number)s
+            WHERE id IN (SELECT held.id FROM annotation_assignment held
+                         WHERE held.task_id = %(task)s AND held.state = 'open'
+                               AND (SELECT count(*) FROM annotation_assignment ranked
+                                    WHERE ranked.task_id = %(task)s AND ranked.state = 'submitted') < 2
+                         ORDER BY held.task_id, held.place FOR NO KEY UPDATE)
             """,
-            {"tasks": in_order, "numbers": [float(numbers[task]) for task in in_order]},
+            [{"task": task, "number": float(numbers[task])} for task in sorted(numbers)],
         )
         return cursor.rowcount
 
