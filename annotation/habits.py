@@ -142,7 +142,7 @@ class BatchHabits:
         ):
             alike = (answers.opinions.tier == place).all(axis=1)
             for n, cases, of_all in self._each(alike, np.ones(len(answers), bool)):
-                chance = CHANCE / len(answers.names)
+                chance = CHANCE / (2 * len(answers.names))  # two orders are looked for
                 if cases >= FEWEST_CASES and _at_least(cases, size[answers.annotator == n]) < chance:
                     yield self._suspicion(
                         n,
