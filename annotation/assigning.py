@@ -19,19 +19,19 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from annotation.batching import KNOWN_ANSWERS
 from annotation.leasing import lock_place, release, require_lease, require_not_closed, share_batch
 from annotation.measuring import after_known, gold_is_due
 from annotation.models import Assignment, Batch, Membership, Project, Skip, Task, User
-from annotation.ordering import Found, find_place
+from annotation.ordering import Apart, Found, find_place, seeker_of
+from annotation.qualification_places import find_exam_place
 from annotation.qualifying import conclude
 from annotation.refusals import Refusal, require_storable
 from annotation.standing import (
+    exams_of,
     is_measured,
     must_qualify,
     open_batches,
     require_not_paused,
-    seeker_of,
     take_turns,
 )
 
@@ -50,9 +50,10 @@ def next_assignment(*, annotator: User, project: Project, besides: Collection[in
     """Lease the annotator's next place: the one they hold, if their lease has time left, else the next open one of
     the open batches, by priority, then age, and in the batch's order.
 
-    Never of a task that they ranked or skipped, that shows what they wrote, or whose language and tags are not theirs;
-    and of a batch no more than its most. Who has to qualify gets the tasks of qualification batches before all others;
-    in place of a part of the others (``Project.gold_share``) come gold ones.
+    Never of a task that they ranked or skipped, that shows what they wrote, whose language and tags are not theirs, or
+    that is too like one they have had (`ordering.Apart`); and of a batch no more than its most. Who has to qualify gets
+    the tasks of qualification batches before all others; in place of a part of the others (``Project.gold_share``) come
+    gold ones.
 
     Args:
         besides: assignments that they have already, so that the place ahead of these is meant. They stay as they are;
@@ -144,7 +145,7 @@ def skip(*, assignment: Assignment, annotator: User, lease: UUID | str, reason: 
     require_lease(place, annotator=annotator, lease=lease)
     Skip.objects.create(task=task, annotator=annotator, reason=reason)
     release(Assignment.objects.filter(pk=place.pk))
-    if batch.kind in KNOWN_ANSWERS:
+    if batch.measures:
         after_known(annotator=annotator, batch=batch)
     elif task.skips.count() >= SKIPS_THAT_CLOSE:
         task.assignments.filter(state=Assignment.State.OPEN).update(state=Assignment.State.SKIPPED)
@@ -176,13 +177,13 @@ def _lock_next(member: Membership, ahead: int) -> Assignment | None:
         return None
     batches = open_batches(member.project)
     if must_qualify(member, batches):
-        tests = [batch for batch in batches if batch.kind == Batch.Kind.QUALIFICATION]
-        if (found := find_place(tests, seeker_of(member))) is not None:
+        exams = exams_of(batches)
+        if (found := find_exam_place(member, exams)) is not None:
             return _found(found)
-        # Their last answer was judged when it came; here, who is left without a task since others took the places.
-        if not conclude(member=member, batches=tests):
+        # Their last answer was judged when it came; here, who is left without a task for another reason.
+        if not conclude(member=member, batches=exams):
             return None
-    work = _below_their_most([batch for batch in batches if batch.kind not in KNOWN_ANSWERS], member)
+    work = _below_their_most([batch for batch in batches if not batch.measures], member)
     gold = [batch for batch in batches if batch.kind == Batch.Kind.GOLD] if is_measured(member) else []
     found = _gold_place(member, gold, work, ahead) or find_place(work, seeker_of(member))
     return None if found is None else _found(found)
@@ -194,7 +195,7 @@ def _gold_place(member: Membership, gold: Sequence[Batch], work: Sequence[Batch]
     if not gold_is_due(annotator=member.user, gold=gold, share=member.project.gold_share, ahead=ahead):
         return None
     seeker = seeker_of(member)
-    found = find_place(_below_their_most(gold, member), replace(seeker, new_prompts=True))
+    found = find_place(_below_their_most(gold, member), replace(seeker, apart=Apart.PROMPT))
     return found if found is not None and find_place(work, seeker, lock=False) is not None else None
 
 

@@ -15,6 +15,7 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from annotation.leasing import release
+from annotation.likeness import are_alike, hands_of
 from annotation.models import (
     MAX_RESPONSES,
     MIN_RESPONSES,
@@ -31,9 +32,8 @@ from annotation.refusals import Refusal, refusing_taken
 PROMPTS_A_QUERY = 1000
 MOST_ANNOTATORS = 100
 """The most that rank a task to teach or judge a model; tasks with known answers measure up to ``MAX_OVERLAP``."""
-KNOWN_ANSWERS = (Batch.Kind.QUALIFICATION, Batch.Kind.GOLD)
-"""Kinds of batches that measure annotators. Their rankings teach no model and judge none, and nobody waits for them."""
 TOO_FEW = "fewer than 2 different responses"
+KNOWN = "responses of a task whose answer measures annotators"
 
 # Asked after each answer, so in SQL that is not composed anew each time. The orders are those of the indexes
 # assignment_fresh, assignment_given_back and assignment_leased: a place is found at once however many are submitted.
@@ -50,15 +50,17 @@ FROM annotation_batch batch WHERE batch.id = %(batch)s AND batch.state <> 'close
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """What was composed: the batch, how many tasks, and how many prompts were left out for which reason."""
+    """What was composed: the batch, how many tasks, how many prompts were left out for which reason, and how many tasks
+    of other batches await no more rankings (`annotation.likeness.await_no_more`)."""
 
     batch: Batch
     tasks: int
     left_out: dict[str, int] = field(default_factory=dict)
+    awaited_no_more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BatchProgress:
     """How many of a batch's places are where."""
 
     places: int
@@ -90,7 +92,8 @@ def compose_batch(
     same tasks. Which number a response gets in its task is dealt at random, so that a number tells nothing.
 
     Args:
-        prompts: of the project; those with fewer than 2 different responses are left out and counted.
+        prompts: of the project; left out and counted are those with fewer than 2 different responses, and those that
+            were dealt two responses of a task of known answers: whoever is measured by it may not rank them again.
         sources: of the project; their order is part of what the seed determines.
         overlap: how many annotators rank each task; at most ``MOST_ANNOTATORS``.
         kind: ``annotation`` or ``evaluation``; `annotation.gold` composes the others.
@@ -103,7 +106,7 @@ def compose_batch(
             two different responses.
     """
     _check_request(project, sources, responses_per_task)
-    if kind in KNOWN_ANSWERS:
+    if kind in Batch.KNOWN_ANSWERS:
         raise Refusal(
             "invalid",
             f"The tasks of a {kind} batch have known answers, and sources have none. Compose it of tasks with known "
@@ -139,8 +142,22 @@ def compose_batch(
         dealt = [(prompt, *dealer.deal(prompt, drawn[prompt.pk])) for prompt in chunk]
         full = [(prompt, hand, seed_) for prompt, hand, seed_ in dealt if len(hand) >= MIN_RESPONSES]
         left_out[TOO_FEW] += len(dealt) - len(full)
-        _make_tasks(batch, full)
-        tasks += len(full)
+        measuring = hands_of(Task.objects.filter(prompt__in=chunk, batch__kind__in=Batch.KNOWN_ANSWERS))
+        fresh = [
+            (prompt, hand, seed_)
+            for prompt, hand, seed_ in full
+            if not are_alike([response.pk for response in hand], measuring.get(prompt.pk, {}).values())
+        ]
+        left_out[KNOWN] += len(full) - len(fresh)
+        _make_tasks(batch, fresh)
+        tasks += len(fresh)
+    if not tasks and left_out[KNOWN]:
+        raise Refusal(
+            "invalid",
+            "Whatever responses of these prompts could be ranked stand in tasks whose answer measures annotators. "
+            "Sample or import more responses.",
+            field="prompts",
+        )
     if not tasks:
         raise Refusal(
             "invalid",
@@ -178,13 +195,13 @@ def close_batch(batch: Batch) -> Batch:
 
 def open_work(project: Project) -> QuerySet[Batch]:
     """The project's open batches that are ranked for their own sake, not to measure annotators."""
-    return project.batches.filter(state=Batch.State.OPEN).exclude(kind__in=KNOWN_ANSWERS)
+    return project.batches.filter(state=Batch.State.OPEN).exclude(kind__in=Batch.KNOWN_ANSWERS)
 
 
-def batch_progress(batch: Batch) -> Progress:
+def batch_progress(batch: Batch) -> BatchProgress:
     """How many places are where."""
     states = {state: Count("pk", filter=Q(state=state)) for state in Assignment.State.values}
-    return Progress(**batch.assignments.aggregate(places=Count("pk"), **states))
+    return BatchProgress(**batch.assignments.aggregate(places=Count("pk"), **states))
 
 
 def is_complete(batch: Batch) -> bool:

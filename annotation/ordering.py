@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -16,10 +17,25 @@ from typing import Any
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
-from annotation.models import Assignment, Batch
+from annotation.models import Assignment, Batch, Membership
 
 CONTROL_SHARE = 0.2
 """Of the places of a batch whose most uncertain tasks come first, how many are drawn by chance, to compare with."""
+
+
+class Apart(StrEnum):
+    """Which tasks are too like what a person has had, ranked or passed by, to be given to them.
+
+    Of a known answer that they met, nobody ranks two responses again: an order that they were told, or that measures
+    them, would be asked for twice.
+    """
+
+    KNOWN = "known"
+    """Two of its responses stood together in a task with a known answer that they have had: of ordinary tasks."""
+    ANY = "any"
+    """Two of its responses stood together in any task that they have had: of qualification tasks."""
+    PROMPT = "prompt"
+    """Its prompt was in another task that they have had: of gold tasks, which nothing may tell from the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +46,24 @@ class Seeker:
         languages: of the prompts, in small letters; ``en`` stands for ``en-GB`` as well; empty: all. A prompt without a
             language is for everybody.
         tags: the prompt has one of them; empty: all. A prompt without tags is for everybody.
-        new_prompts: no task whose prompt they have had in another one.
+        apart: what is too like a task that they have had.
     """
 
     annotator: int
     project: int
     languages: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    new_prompts: bool = False
+    apart: Apart = Apart.KNOWN
+
+
+def seeker_of(member: Membership) -> Seeker:
+    """A member, as they look for a place of an ordinary batch."""
+    return Seeker(
+        annotator=member.user_id,
+        project=member.project_id,
+        languages=tuple(member.languages),
+        tags=tuple(member.tags),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +108,38 @@ _WITHIN_LIMITS = """
                       AND (cardinality(%(tags)s::text[]) = 0 OR prompt.tags = '[]'::jsonb
                            OR prompt.tags ?| %(tags)s::text[]) OFFSET 0)
 """
-_OF_A_NEW_PROMPT = """
-    AND NOT EXISTS (SELECT FROM annotation_task had JOIN annotation_assignment theirs ON theirs.task_id = had.id
-                    WHERE had.prompt_id = (SELECT asked.prompt_id FROM annotation_task asked
-                                           WHERE asked.id = place.task_id)
-                          AND had.id <> place.task_id AND theirs.annotator_id = %(annotator)s OFFSET 0)
+# One probe for each other task of the prompt, of which there are few.
+_HAD_ALIKE = """
+    NOT EXISTS (SELECT FROM annotation_task had
+                WHERE had.prompt_id = (SELECT asked.prompt_id FROM annotation_task asked
+                                       WHERE asked.id = place.task_id)
+                      AND had.id <> place.task_id
+                      AND (EXISTS (SELECT FROM annotation_assignment theirs
+                                   WHERE theirs.task_id = had.id AND theirs.annotator_id = %(annotator)s OFFSET 0)
+                           OR EXISTS (SELECT FROM annotation_skip passed
+                                      WHERE passed.task_id = had.id AND passed.annotator_id = %(annotator)s OFFSET 0))
+                      <alike> OFFSET 0)
 """
+_TWO_RESPONSES_ALIKE = """
+    AND (SELECT count(*) FROM annotation_taskresponse one
+         JOIN annotation_taskresponse other ON other.task_id = had.id AND other.response_id = one.response_id
+         WHERE one.task_id = place.task_id) > 1
+"""
+_MEASURES = f"IN ({', '.join(repr(kind.value) for kind in Batch.KNOWN_ANSWERS)})"
+_WITH_A_KNOWN_ANSWER = (
+    f"AND (SELECT batch.kind FROM annotation_batch batch WHERE batch.id = had.batch_id) {_MEASURES}"  # noqa: S608 - no input is spliced in
+)
+# Most projects have no batch of known answers; they are asked once a search, not once a place.
+_NO_KNOWN_ANSWERS = (
+    "NOT EXISTS (SELECT FROM annotation_batch measuring "
+    f"WHERE measuring.project_id = %(project)s AND measuring.kind {_MEASURES})"
+)
+_APART: Mapping[Apart, str] = {
+    Apart.KNOWN: f"({_NO_KNOWN_ANSWERS} OR "
+    f"{_HAD_ALIKE.replace('<alike>', _WITH_A_KNOWN_ANSWER + _TWO_RESPONSES_ALIKE)})",
+    Apart.ANY: _HAD_ALIKE.replace("<alike>", _TWO_RESPONSES_ALIKE),
+    Apart.PROMPT: _HAD_ALIKE.replace("<alike>", ""),
+}
 _BY_TASK = "ORDER BY place.task_id, place.place DESC LIMIT 1 <lock>"
 _OPEN_PLACE = (
     "SELECT place.id FROM annotation_assignment place "
@@ -197,15 +249,13 @@ def indexes_only(cursor: CursorWrapper) -> Iterator[None]:
 
 
 @lru_cache(maxsize=64)
-def query_of(search: Search, *, limited: bool = False, new_prompts: bool = False, lock: bool = True) -> str:
+def query_of(search: Search, *, limited: bool = False, apart: Apart = Apart.KNOWN, lock: bool = True) -> str:
     """The statement of a search over the batches ``%(batches)s``. Its parameters are those of ``parameters_of``.
 
     OFFSET 0 keeps the planner from reordering batches or evaluating a locking subquery twice. A batch's row is shared
     before a place of it is taken: a batch that is being closed is waited for, and then passed over.
     """
-    conditions = (
-        _NOT_YET_THEIRS + (_WITHIN_LIMITS if limited else "") + (_OF_A_NEW_PROMPT if new_prompts else "")
-    )
+    conditions = theirs(limited=limited, apart=apart)
     expression = search.sql.replace("<theirs>", conditions.replace("<probe>", "OFFSET 0"))
     expression = expression.replace("<theirs, joined>", conditions.replace("<probe>", ""))
     expression = expression.replace("<lock>", "FOR NO KEY UPDATE SKIP LOCKED" if lock else "")
@@ -220,6 +270,12 @@ def query_of(search: Search, *, limited: bool = False, new_prompts: bool = False
     """  # noqa: S608 - no input is spliced in
 
 
+def theirs(*, limited: bool, apart: Apart) -> str:
+    """The condition in SQL on a place that the seeker of ``parameters_of`` may be given it, whatever its state:
+    ``place.task_id`` is looked at. ``<probe>`` in it is OFFSET 0, or nothing in a search that joins."""
+    return f"{_NOT_YET_THEIRS} AND {_APART[apart]} {_WITHIN_LIMITS if limited else ''}"
+
+
 def parameters_of(seeker: Seeker, batches: Sequence[int]) -> dict[str, Any]:
     return {
         "batches": list(batches),
@@ -232,9 +288,7 @@ def parameters_of(seeker: Seeker, batches: Sequence[int]) -> dict[str, Any]:
 
 
 def _run(search: Search, batches: Sequence[int], seeker: Seeker, lock: bool) -> int | None:
-    query = query_of(
-        search, limited=bool(seeker.languages or seeker.tags), new_prompts=seeker.new_prompts, lock=lock
-    )
+    query = query_of(search, limited=bool(seeker.languages or seeker.tags), apart=seeker.apart, lock=lock)
     with connection.cursor() as cursor, indexes_only(cursor):
         cursor.execute(query, parameters_of(seeker, batches))
         row = cursor.fetchone()

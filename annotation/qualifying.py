@@ -6,17 +6,17 @@ and each answer is told how it did.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from annotation.agreement import AsKnown, as_known
-from annotation.models import Assignment, Batch, Membership, Ranking, Review, Task, User
-from annotation.ordering import find_place
+from annotation.models import Assignment, Batch, Membership, Project, Ranking, Review, Task, User
+from annotation.qualification_places import can_be_given, who_can_be_given
 from annotation.refusals import Refusal
-from annotation.standing import is_measured, pause_member, seeker_of
+from annotation.standing import exams_of, has_had_of, is_measured, must_qualify, open_batches, pause_member
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ def judge(*, member: Membership, batch: Batch) -> None:
     """
     if member.qualified_at is not None or not is_measured(member) or batch.state != Batch.State.OPEN:
         return
-    if find_place([batch], seeker_of(member), lock=False) is None:
+    if not can_be_given(member, [batch]):
         conclude(member=member, batches=[batch])
 
 
@@ -126,8 +126,8 @@ def conclude(*, member: Membership, batches: Sequence[Batch]) -> bool:
         if result.share is None:
             continue
         if result.share >= batch.project.gold_bar:
-            member.qualified_at = timezone.now()
-            member.save(update_fields=["qualified_at"])
+            member.qualified_at = member.measured_since = timezone.now()
+            member.save(update_fields=["qualified_at", "measured_since"])
             return True
         failed = (
             f"In the qualification, {100 * result.share:.0f} % of the pairs were ordered as is known; "
@@ -137,6 +137,29 @@ def conclude(*, member: Membership, batches: Sequence[Batch]) -> bool:
         paused = pause_member(project=member.project, user=member.user, reason=failed)
         member.paused_at, member.pause_reason = paused.paused_at, paused.pause_reason
     return False
+
+
+def stranded(project: Project, members: Iterable[Membership]) -> list[Membership]:
+    """Of some members of the project, those who have to qualify and can be given no task to qualify by, nor were given
+    one: nothing comes to them until a manager does something. In the order given."""
+    batches = open_batches(project)
+    exams = exams_of(batches)
+    asked = [one for one in members if one.paused_at is None and must_qualify(one, batches)]
+    can = who_can_be_given(asked, exams) if asked else set()
+    return [one for one in asked if one.user_id not in can and not has_had_of(one.user_id, exams)]
+
+
+def why_stranded(member: Membership) -> str:
+    """Which limits, if any, keep the qualification's tasks from a member who is ``stranded``, as the end of a
+    sentence."""
+    limits = []
+    if member.languages:
+        limits.append(f"in the language{'s'[: len(member.languages) > 1]} {', '.join(member.languages)}")
+    if member.tags:
+        limits.append(f"tagged {', '.join(member.tags)}")
+    if limits:
+        return f"none that they have not met elsewhere is {' and '.join(limits)}"
+    return "they have met all of them elsewhere, or wrote their responses"
 
 
 def _had(annotator: User, batch: Batch) -> QuerySet[Task]:

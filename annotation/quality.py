@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
-from annotation.agreement import pairs_as_known
-from annotation.answer_columns import AnswerColumns, columns_of
-from annotation.models import Batch, Ranking, Task
-from annotation.opinions import Opinions, tier_table
+from annotation.answer_columns import AnswerColumns
+from annotation.known_accuracy import gold_answers, known_answers
+from annotation.models import Batch
 from annotation.ratios import Ratio, ratios
-from annotation.submitting import current_rankings
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +23,8 @@ class AnnotatorFigures:
         seconds_per_1000: the median of seconds for each thousand characters of the responses, which makes annotators
             of short and of long tasks comparable.
         agreement: the share of pairs of responses on which they and another annotator of the task say the same.
-        gold_accuracy: the share of pairs that they order as is known, of these batches' gold tasks and of the project's
-            gold batches; see `agreement.pairs_as_known`.
+        gold_accuracy: of the project's gold tasks that measure them: what is held against the bar.
+        known_accuracy: of the tasks of these batches whose answer is known. Both: see `annotation.known_accuracy`.
     """
 
     annotator: str
@@ -35,6 +33,7 @@ class AnnotatorFigures:
     seconds_per_1000: float | None
     agreement: Ratio
     gold_accuracy: Ratio
+    known_accuracy: Ratio
 
 
 def batches_of(batch: Batch) -> QuerySet[Batch]:
@@ -49,31 +48,17 @@ def annotator_figures(answers: AnswerColumns) -> list[AnnotatorFigures]:
         paces = answers.seconds / (answers.length.sum(axis=1)[answers.task] / 1000)
     paces[~np.isfinite(paces)] = np.nan
     seconds, paced = (_medians(each, answers.annotator, count) for each in (answers.seconds, paces))
-    agreement, gold = _agreement_with_others(answers), gold_accuracies(answers)
+    agreement = _agreement_with_others(answers)
+    projects = set(answers.batches.values_list("project", flat=True))
+    people = answers.annotators.tolist()
+    gold = gold_answers(projects, people).accuracies(answers.annotators)
+    known = known_answers(answers.batches, people).accuracies(answers.annotators)
     rankings = np.bincount(answers.annotator, minlength=count)
     figures = [
-        AnnotatorFigures(name, int(rankings[n]), seconds[n], paced[n], agreement[n], gold[n])
+        AnnotatorFigures(name, int(rankings[n]), seconds[n], paced[n], agreement[n], gold[n], known[n])
         for n, name in enumerate(answers.names)
     ]
     return sorted(figures, key=lambda one: -one.rankings)
-
-
-def gold_accuracies(answers: AnswerColumns) -> list[Ratio]:
-    """Each annotator's share of gold pairs ordered as is known, in the order of ``answers.names``."""
-    golden = Task.objects.filter(gold_tiers__isnull=False)
-    projects = answers.batches.values("project")
-    there = golden.filter(
-        Q(batch__in=answers.batches) | Q(batch__kind=Batch.Kind.GOLD, batch__project__in=projects)
-    )
-    known = dict(there.values_list("pk", "gold_tiers"))
-    rankings = Ranking.objects.filter(task__in=known, annotator__in=answers.annotators.tolist())
-    told = columns_of(current_rankings(rankings), answers.batches)
-    if not len(told):
-        return [Ratio()] * len(answers.names)
-    right = tier_table([known[pk] or [] for pk in told.tasks.tolist()], told.width)
-    as_known, pairs = pairs_as_known(told.opinions, Opinions(told.task, right[told.task], len(told.tasks)))
-    who = np.searchsorted(answers.annotators, told.annotators)[told.annotator]
-    return ratios(as_known, pairs, who, len(answers.names))
 
 
 def _agreement_with_others(answers: AnswerColumns) -> list[Ratio]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, QuerySet
 
 from annotation.answering import DemonstrationGiven, FlagGiven, Given, Ratings, Strengths, Tiers, check_answer
 from annotation.batching import is_complete
@@ -16,8 +14,11 @@ from annotation.measuring import after_answer
 from annotation.models import Assignment, Batch, Ranking, User
 from annotation.projects import Role, find_project, require
 from annotation.refusals import Refusal
+from annotation.revisions import current_rankings
 from annotation.signals import batch_completed
 from annotation.uncertainty import update_uncertainty
+
+__all__ = ["amend", "current_rankings", "submit"]
 
 
 def submit(
@@ -109,18 +110,6 @@ def amend(
         seconds=seconds,
     )
     return _take(annotator, assignment_id, key, given, answer)
-
-
-def current_rankings(of: Batch | QuerySet[Batch] | QuerySet[Ranking]) -> QuerySet[Ranking]:
-    """The rankings that count: each place's latest revision, of a batch, of several, or among some rankings."""
-    if isinstance(of, Batch):
-        rankings = Ranking.objects.filter(task__batch=of)
-    elif of.model is Ranking:
-        rankings = of
-    else:
-        rankings = Ranking.objects.filter(task__batch__in=cast("QuerySet[Batch]", of))
-    later = Ranking.objects.filter(assignment=OuterRef("assignment"), revision__gt=OuterRef("revision"))
-    return rankings.filter(~Exists(later))
 
 
 def _take(

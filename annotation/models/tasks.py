@@ -28,6 +28,9 @@ class Batch(models.Model):
         QUALIFICATION = "qualification"
         GOLD = "gold"
 
+    KNOWN_ANSWERS = (Kind.QUALIFICATION, Kind.GOLD)
+    """Kinds that measure annotators. Their rankings teach no model and judge none, and nobody waits for them."""
+
     class State(models.TextChoices):
         OPEN = "open"
         PAUSED = "paused"
@@ -72,6 +75,11 @@ class Batch(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def measures(self) -> bool:
+        """Whether its tasks have known answers, to measure annotators by."""
+        return self.kind in self.KNOWN_ANSWERS
 
 
 class Task(models.Model):
