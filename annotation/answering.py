@@ -19,7 +19,7 @@ from annotation.models import (
 from annotation.refusals import Refusal, require_storable
 
 LONGEST_RATIONALE = 20_000
-LONGEST_NOTE = 1_000
+LONGEST_FLAG_NOTE = 1_000
 LONGEST_DEMONSTRATION = 200_000
 MOST_SECONDS = 10_000_000
 STRENGTHS = {1: "negligibly better", 2: "slightly better", 3: "clearly better", 4: "much better"}
@@ -260,9 +260,9 @@ def _check_flags(flags: Any, numbers: set[int]) -> list[Flag]:
             raise wrong(f"Flag {place}, of response {number}: the note must be text, not {note!r:.40}.")
         require_storable(note, f"The note of flag {place}", field="flags")
         note = note.strip()
-        if len(note) > LONGEST_NOTE:
+        if len(note) > LONGEST_FLAG_NOTE:
             raise wrong(
-                f"The note on response {number} has {len(note):,} characters; {LONGEST_NOTE:,} are allowed."
+                f"The note on response {number} has {len(note):,} characters; {LONGEST_FLAG_NOTE:,} are allowed."
             )
         if kind == Flag.Kind.OTHER and not note:
             raise wrong(f"Response {number} is flagged as other without a note; say in it what is wrong.")

@@ -92,11 +92,20 @@ class AnnotatorOut(HabitsOut):
     agreement_high = serializers.FloatField(allow_null=True)
     gold_accuracy = serializers.FloatField(
         allow_null=True,
-        help_text="Share of gold pairs ordered as is known, the project's gold batches among them.",
+        help_text="Share of pairs ordered as is known in the gold tasks that measure them: the project's, the latest "
+        "20 since they are measured. It is what `members/NAME/gold` tells.",
     )
     gold_accuracy_low = serializers.FloatField(allow_null=True)
     gold_accuracy_high = serializers.FloatField(allow_null=True)
     gold_pairs = serializers.IntegerField()
+    known_accuracy = serializers.FloatField(
+        allow_null=True,
+        help_text="Share of pairs ordered as is known in this batch's tasks whose answer is known, adjudicated ones "
+        "for instance.",
+    )
+    known_accuracy_low = serializers.FloatField(allow_null=True)
+    known_accuracy_high = serializers.FloatField(allow_null=True)
+    known_pairs = serializers.IntegerField()
 
 
 class SuspicionOut(serializers.Serializer):
@@ -204,6 +213,8 @@ def annotators_answer(quality: BatchQuality) -> dict[str, Any]:
             **_with_ends("agreement", one.agreement),
             **_with_ends("gold_accuracy", one.gold_accuracy),
             "gold_pairs": one.gold_accuracy.of,
+            **_with_ends("known_accuracy", one.known_accuracy),
+            "known_pairs": one.known_accuracy.of,
         }
         for one in quality.annotators
     ]

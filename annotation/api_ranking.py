@@ -82,7 +82,7 @@ class LeaseIn(Input):
 
 
 class SkipIn(LeaseIn):
-    reason = Text(required=False, allow_blank=True, max_length=300)
+    reason = Text(required=False, allow_blank=True, max_length=assigning.LONGEST_SKIP_REASON)
 
 
 NUMBER = {"type": "integer", "minimum": 0, "maximum": MAX_RESPONSES - 1}
@@ -119,7 +119,7 @@ class FlagIn(Input):
     note = Text(
         required=False,
         allow_blank=True,
-        max_length=answering.LONGEST_NOTE,
+        max_length=answering.LONGEST_FLAG_NOTE,
         help_text="What is wrong; the kind `other` needs it.",
     )
 

@@ -38,8 +38,7 @@ from annotation.standing import (
 SKIPS_THAT_CLOSE = 3
 """A task that so many annotators passed by gives no sound answer (broken text, a language that nobody reads), and
 would keep its batch from ever being complete; fewer may just be one annotator's taste."""
-
-
+LONGEST_SKIP_REASON = 300
 MOST_AHEAD = 1
 """Places that an annotator may hold ahead of the one in work, so that the next task is there when they want it. More
 would only be kept from others."""
@@ -133,8 +132,12 @@ def skip(*, assignment: Assignment, annotator: User, lease: UUID | str, reason: 
     """
     reason = reason.strip()
     require_storable(reason, "The reason", field="reason")
-    if len(reason) > 300:
-        raise Refusal("invalid", f"The reason has {len(reason)} characters; 300 are allowed.", field="reason")
+    if len(reason) > LONGEST_SKIP_REASON:
+        raise Refusal(
+            "invalid",
+            f"The reason has {len(reason)} characters; {LONGEST_SKIP_REASON} are allowed.",
+            field="reason",
+        )
     batch = share_batch(assignment.pk)
     # Skips of one task take turns, so that the one that reaches the number sees the others.
     task = Task.objects.select_for_update(no_key=True).get(pk=assignment.task_id)

@@ -30,8 +30,8 @@ from annotation.refusals import Refusal, require_storable
 from annotation.review_queue import forget_count, own_tasks
 
 MOST_TASKS = 1000
-LONGEST_NOTE = 5000
-"""Of a reviewer, on a verdict or a known answer."""
+LONGEST_REVIEW_NOTE = 5000
+"""On a verdict or a known answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,10 @@ def check_note(note: str) -> str:
         raise Refusal("invalid", f"The note must be text, not {note!r:.40}.", field="note")
     require_storable(note, "The note", field="note")
     note = note.strip()
-    if len(note) > LONGEST_NOTE:
+    if len(note) > LONGEST_REVIEW_NOTE:
         raise Refusal(
             "invalid",
-            f"The note has {len(note):,} characters; {LONGEST_NOTE:,} are allowed.",
+            f"The note has {len(note):,} characters; {LONGEST_REVIEW_NOTE:,} are allowed.",
             field="note",
         )
     return note

@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from annotation.models import Flag
+from annotation.remarks import flag_name
 
 MOST_DIVIDED = 8
-FLAGS = {kind.value: str(kind.label).lower() for kind in Flag.Kind}
 
 
 def drawn(view: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,7 +76,7 @@ def _flags(view: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
     return [
         {
             "kind": flag["kind"],
-            "word": FLAGS[flag["kind"]],
+            "word": flag_name(flag["kind"]),
             "note": flag["note"],
             "annotator": ranking["annotator"],
         }
@@ -88,7 +87,7 @@ def _flags(view: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
 
 
 def _mark(flag: Mapping[str, Any], letters: Mapping[int, str]) -> dict[str, Any]:
-    return {"letter": letters.get(flag["number"], "?"), "word": FLAGS[flag["kind"]], "note": flag["note"]}
+    return {"letter": letters.get(flag["number"], "?"), "word": flag_name(flag["kind"]), "note": flag["note"]}
 
 
 def _rated(ratings: Sequence[Mapping[str, Any]], letters: Mapping[int, str]) -> list[dict[str, str]]:

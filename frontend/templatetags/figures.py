@@ -160,12 +160,6 @@ def spread(counts: Sequence[int]) -> SafeString:
 
 
 @register.filter
-def flag_words(kind: str) -> str:
-    """A kind of flag, for people."""
-    return str(Flag.Kind(kind).label).lower()
-
-
-@register.filter
 def of_key(mapping: Mapping[str, object], key: str) -> object:
     """What a mapping has under a key that a variable holds; None where it has nothing."""
     return mapping.get(key)

@@ -28,6 +28,7 @@ ORDERS = {
 PATTERNS: dict[str, str] = {
     Pattern.AS_SHOWN: "ranked as they were shown",
     Pattern.REVERSED: "ranked the other way round",
+    Pattern.ONE_ORDER: "ranked in one order of the page’s places",
     Pattern.TOO_FAST: "ranked too fast to have read",
     Pattern.ALL_TIED: "all tied",
 }
