@@ -22,7 +22,7 @@ from django.utils import timezone
 from annotation.leasing import lock_place, release, require_lease, require_not_closed, share_batch
 from annotation.measuring import after_known, gold_is_due
 from annotation.models import Assignment, Batch, Membership, Project, Skip, Task, User
-from annotation.ordering import Apart, Found, find_place, seeker_of
+from annotation.ordering import Found, find_place, seeker_of
 from annotation.qualification_places import find_exam_place
 from annotation.qualifying import conclude
 from annotation.refusals import Refusal, require_storable
@@ -50,8 +50,8 @@ def next_assignment(*, annotator: User, project: Project, besides: Collection[in
     the open batches, by priority, then age, and in the batch's order.
 
     Never of a task that they ranked or skipped, that shows what they wrote, whose language and tags are not theirs, or
-    that is too like one they have had (`ordering.Apart`); and of a batch no more than its most. Who has to qualify gets
-    the tasks of qualification batches before all others; in place of a part of the others (``Project.gold_share``) come
+    that shows what they have had with a known answer; and of a batch no more than its most. Who has to qualify gets the
+    tasks of qualification batches before all others; in place of a part of the others (``Project.gold_share``) come
     gold ones.
 
     Args:
@@ -198,7 +198,7 @@ def _gold_place(member: Membership, gold: Sequence[Batch], work: Sequence[Batch]
     if not gold_is_due(annotator=member.user, gold=gold, share=member.project.gold_share, ahead=ahead):
         return None
     seeker = seeker_of(member)
-    found = find_place(_below_their_most(gold, member), replace(seeker, apart=Apart.PROMPT))
+    found = find_place(_below_their_most(gold, member), replace(seeker, new_prompts=True))
     return found if found is not None and find_place(work, seeker, lock=False) is not None else None
 
 

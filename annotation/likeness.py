@@ -1,7 +1,7 @@
 """Tasks that show two of the same responses: whoever has had the one with a known answer is not given the other.
 
-`annotation.ordering.Apart` holds that for each person; here batches are composed so that no task is left for which
-that leaves nobody.
+`annotation.ordering` holds that for each person; here batches are composed so that no task is left which nobody may be
+given.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -23,21 +22,6 @@ CONTROL_SHARE = 0.2
 """Of the places of a batch whose most uncertain tasks come first, how many are drawn by chance, to compare with."""
 
 
-class Apart(StrEnum):
-    """Which tasks are too like what a person has had, ranked or passed by, to be given to them.
-
-    Of a known answer that they met, nobody ranks two responses again: an order that they were told, or that measures
-    them, would be asked for twice.
-    """
-
-    KNOWN = "known"
-    """Two of its responses stood together in a task with a known answer that they have had: of ordinary tasks."""
-    ANY = "any"
-    """Two of its responses stood together in any task that they have had: of qualification tasks."""
-    PROMPT = "prompt"
-    """Its prompt was in another task that they have had: of gold tasks, which nothing may tell from the others."""
-
-
 @dataclass(frozen=True, slots=True)
 class Seeker:
     """Who looks for a place, and what they may be given.
@@ -46,14 +30,16 @@ class Seeker:
         languages: of the prompts, in small letters; ``en`` stands for ``en-GB`` as well; empty: all. A prompt without a
             language is for everybody.
         tags: the prompt has one of them; empty: all. A prompt without tags is for everybody.
-        apart: what is too like a task that they have had.
+        new_prompts: no task whose prompt they have had in another one. Otherwise, no task that shows two of the
+            responses of one with a known answer that they have had: an order that they were told, or are measured by,
+            would be asked for twice.
     """
 
     annotator: int
     project: int
     languages: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
-    apart: Apart = Apart.KNOWN
+    new_prompts: bool = False
 
 
 def seeker_of(member: Membership) -> Seeker:
@@ -108,7 +94,7 @@ _WITHIN_LIMITS = """
                       AND (cardinality(%(tags)s::text[]) = 0 OR prompt.tags = '[]'::jsonb
                            OR prompt.tags ?| %(tags)s::text[]) OFFSET 0)
 """
-# One probe for each other task of the prompt, of which there are few.
+# One probe for each other task of the prompt, of which there are few. Passed by is had as well.
 _HAD_ALIKE = """
     NOT EXISTS (SELECT FROM annotation_task had
                 WHERE had.prompt_id = (SELECT asked.prompt_id FROM annotation_task asked
@@ -134,12 +120,8 @@ _NO_KNOWN_ANSWERS = (
     "NOT EXISTS (SELECT FROM annotation_batch measuring "
     f"WHERE measuring.project_id = %(project)s AND measuring.kind {_MEASURES})"
 )
-_APART: Mapping[Apart, str] = {
-    Apart.KNOWN: f"({_NO_KNOWN_ANSWERS} OR "
-    f"{_HAD_ALIKE.replace('<alike>', _WITH_A_KNOWN_ANSWER + _TWO_RESPONSES_ALIKE)})",
-    Apart.ANY: _HAD_ALIKE.replace("<alike>", _TWO_RESPONSES_ALIKE),
-    Apart.PROMPT: _HAD_ALIKE.replace("<alike>", ""),
-}
+_OF_A_NEW_PROMPT = f"AND {_HAD_ALIKE.replace('<alike>', '')}"
+_NOT_KNOWN = f"AND ({_NO_KNOWN_ANSWERS} OR {_HAD_ALIKE.replace('<alike>', _WITH_A_KNOWN_ANSWER + _TWO_RESPONSES_ALIKE)})"
 _BY_TASK = "ORDER BY place.task_id, place.place DESC LIMIT 1 <lock>"
 _OPEN_PLACE = (
     "SELECT place.id FROM annotation_assignment place "
@@ -255,7 +237,7 @@ def query_of(search: Search, *, limited: bool = False, apart: Apart = Apart.KNOW
     OFFSET 0 keeps the planner from reordering batches or evaluating a locking subquery twice. A batch's row is shared
     before a place of it is taken: a batch that is being closed is waited for, and then passed over.
     """
-    conditions = theirs(limited=limited, apart=apart)
+    conditions = theirs(limited=limited, new_prompts=new_prompts)
     expression = search.sql.replace("<theirs>", conditions.replace("<probe>", "OFFSET 0"))
     expression = expression.replace("<theirs, joined>", conditions.replace("<probe>", ""))
     expression = expression.replace("<lock>", "FOR NO KEY UPDATE SKIP LOCKED" if lock else "")
@@ -270,10 +252,14 @@ def query_of(search: Search, *, limited: bool = False, apart: Apart = Apart.KNOW
     """  # noqa: S608 - no input is spliced in
 
 
-def theirs(*, limited: bool, apart: Apart) -> str:
+def theirs(*, limited: bool, new_prompts: bool = False) -> str:
     """The condition in SQL on a place that the seeker of ``parameters_of`` may be given it, whatever its state:
     ``place.task_id`` is looked at. ``<probe>`` in it is OFFSET 0, or nothing in a search that joins."""
-    return f"{_NOT_YET_THEIRS} AND {_APART[apart]} {_WITHIN_LIMITS if limited else ''}"
+    return (
+        _NOT_YET_THEIRS
+        + (_WITHIN_LIMITS if limited else "")
+        + (_OF_A_NEW_PROMPT if new_prompts else _NOT_KNOWN)
+    )
 
 
 def parameters_of(seeker: Seeker, batches: Sequence[int]) -> dict[str, Any]:
@@ -288,7 +274,9 @@ def parameters_of(seeker: Seeker, batches: Sequence[int]) -> dict[str, Any]:
 
 
 def _run(search: Search, batches: Sequence[int], seeker: Seeker, lock: bool) -> int | None:
-    query = query_of(search, limited=bool(seeker.languages or seeker.tags), apart=seeker.apart, lock=lock)
+    query = query_of(
+        search, limited=bool(seeker.languages or seeker.tags), new_prompts=seeker.new_prompts, lock=lock
+    )
     with connection.cursor() as cursor, indexes_only(cursor):
         cursor.execute(query, parameters_of(seeker, batches))
         row = cursor.fetchone()

@@ -8,12 +8,11 @@ overlap is ``MAX_OVERLAP``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from django.db import connection
 
 from annotation.models import Batch, Membership
-from annotation.ordering import Apart, Found, Seeker, find_place, parameters_of, seeker_of, theirs
+from annotation.ordering import Found, Seeker, find_place, parameters_of, seeker_of, theirs
 
 _TASKS = """
     (SELECT task.id AS task_id, task.overlap,
@@ -48,13 +47,13 @@ _FROM_THE_MEMBER = {
     "%(tags)s::text[]": "ARRAY(SELECT jsonb_array_elements_text(member.tags))",
 }
 """What stands for the seeker's parameters where several members are asked about at once."""
-_THEIRS = theirs(limited=True, apart=Apart.ANY).replace("<probe>", "OFFSET 0")
+_THEIRS = theirs(limited=True).replace("<probe>", "OFFSET 0")
 
 
 def find_exam_place(member: Membership, exams: Sequence[Batch]) -> Found | None:
     """The member's next place of these qualification batches, locked to the end of the transaction; None where none of
     their tasks is for them. Lock the annotator before it."""
-    seeker = replace(seeker_of(member), apart=Apart.ANY)
+    seeker = seeker_of(member)
     found = find_place(exams, seeker)
     if found is not None:
         return found

@@ -6,8 +6,9 @@ and each answer is told how it did.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
@@ -139,27 +140,58 @@ def conclude(*, member: Membership, batches: Sequence[Batch]) -> bool:
     return False
 
 
-def stranded(project: Project, members: Iterable[Membership]) -> list[Membership]:
-    """Of some members of the project, those who have to qualify and can be given no task to qualify by, nor were given
-    one: nothing comes to them until a manager does something. In the order given."""
+class Qualification(StrEnum):
+    """How a member stands to the open qualifications.
+
+    *Stranded* is who must qualify and neither can be given a task to qualify by nor was given one: nothing comes to
+    them until a manager does something.
+    """
+
+    NOT_ASKED = "not_asked"
+    ASKED = "asked"
+    STRANDED = "stranded"
+
+
+def qualifications_of(project: Project, members: Sequence[Membership]) -> dict[int, Qualification]:
+    """By user, how some members of the project stand to its open qualifications."""
     batches = open_batches(project)
     exams = exams_of(batches)
-    asked = [one for one in members if one.paused_at is None and must_qualify(one, batches)]
+    asked = [one for one in members if must_qualify(one, batches)]
     can = who_can_be_given(asked, exams) if asked else set()
-    return [one for one in asked if one.user_id not in can and not has_had_of(one.user_id, exams)]
+    found = dict.fromkeys((one.user_id for one in members), Qualification.NOT_ASKED)
+    for one in asked:
+        reached = one.user_id in can or has_had_of(one.user_id, exams)
+        found[one.user_id] = Qualification.ASKED if reached else Qualification.STRANDED
+    return found
+
+
+def stranded(project: Project) -> list[Membership]:
+    """The members who are stranded, but for those who are paused besides."""
+    asked = project.memberships.filter(role=Membership.Role.ANNOTATOR, qualified_at=None, paused_at=None)
+    members = list(asked.select_related("user", "project").order_by("user__username"))
+    found = qualifications_of(project, members)
+    return [one for one in members if found[one.user_id] == Qualification.STRANDED]
+
+
+def stranded_sentence(member: Membership) -> str:
+    """Why a member who is stranded gets no tasks, and what to do, as they are told it."""
+    return (
+        f"You must qualify before you rank in {member.project.name}, and there is no task for you to qualify by: "
+        "none that is new to you is in the languages and on the topics that you are given. Tell a manager of the "
+        "project: they can give you others, or qualify you by hand."
+    )
 
 
 def why_stranded(member: Membership) -> str:
-    """Which limits, if any, keep the qualification's tasks from a member who is ``stranded``, as the end of a
-    sentence."""
+    """What keeps the qualification's tasks from a member who is stranded, as the end of a sentence."""
     limits = []
     if member.languages:
-        limits.append(f"in the language{'s'[: len(member.languages) > 1]} {', '.join(member.languages)}")
+        limits.append(f"in {' or '.join(member.languages)}")
     if member.tags:
-        limits.append(f"tagged {', '.join(member.tags)}")
+        limits.append(f"tagged {' or '.join(member.tags)}")
     if limits:
-        return f"none that they have not met elsewhere is {' and '.join(limits)}"
-    return "they have met all of them elsewhere, or wrote their responses"
+        return f"none that is new to them is {' and '.join(limits)}"
+    return "they have had their responses in other tasks with known answers, or wrote some of them"
 
 
 def _had(annotator: User, batch: Batch) -> QuerySet[Task]:

@@ -219,15 +219,17 @@ class GoldBatchForm(Form):
     tasks = TaskChoices(
         queryset=Task.objects.none(),
         widget=forms.CheckboxSelectMultiple,
-        help_text="Copies of these are made, so what was ranked of them stays as it is. At least five say something of "
-        "an annotator; twenty say more.",
+        help_text="Copies of these are made, so what was ranked of them stays as it is; what still awaits rankings "
+        "awaits no more. At least five say something of an annotator; twenty say more.",
     )
     overlap = forms.IntegerField(
         label="Annotators",
+        required=False,
         min_value=1,
         max_value=MAX_OVERLAP,
         initial=100,
-        help_text="How many can rank each task: as many as the project has, and will have.",
+        help_text="How many can rank each gold task: as many as the project has, and will have. A qualification has a "
+        "place for whoever needs one.",
     )
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:

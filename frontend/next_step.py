@@ -9,7 +9,8 @@ from django.urls import reverse
 from alignment.models import ModelVersion, Round
 from annotation.batching import batch_progress, open_work
 from annotation.models import Batch, Membership, Project
-from annotation.standing import must_qualify, open_batches, paused_sentence
+from annotation.qualifying import Qualification, qualifications_of, stranded_sentence
+from annotation.standing import paused_sentence
 from frontend.access import may
 
 Role = Membership.Role
@@ -35,7 +36,10 @@ def next_step(*, project: Project, role: Role, member: Membership | None = None)
         return _of_a_manager(project)
     if member is not None and member.paused_at is not None:
         return Step("You are paused", paused_sentence(member))
-    if member is not None and must_qualify(member, open_batches(project)):
+    qualification = qualifications_of(project, [member])[member.user_id] if member is not None else None
+    if member is not None and qualification == Qualification.STRANDED:
+        return Step("You cannot qualify yet", stranded_sentence(member))
+    if qualification == Qualification.ASKED:
         return Step(
             "Qualify first",
             "You begin with a few tasks whose answer is known, and see after each how you did. Read the guidelines "

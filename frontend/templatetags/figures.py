@@ -13,7 +13,6 @@ from alignment.models import Scorecard
 from alignment.reliability import Reliability
 from alignment.scorecards import WinRate
 from annotation.habits import Leaning
-from annotation.models import Flag
 from annotation.ratios import Ratio
 from training.models import Run
 

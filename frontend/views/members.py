@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST
 from annotation import projects, standing
 from annotation.measuring import gold_result
 from annotation.models import Membership, User
+from annotation.qualifying import qualifications_of, why_stranded
 from annotation.refusals import Refusal
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import AddMemberForm, LimitsForm, NewAccountForm, PauseForm, RoleForm, refuse
@@ -74,12 +75,13 @@ def _members(
 
 
 def _with_standing(request: ProjectRequest) -> list[Membership]:
-    """The members, and of each whether they still have to qualify."""
+    """The members, and of each how they stand to the qualifications."""
     found = request.project.memberships.select_related("user").order_by("-role", "user__username")
-    batches = standing.open_batches(request.project)
     members = list(found)
+    qualifications = qualifications_of(request.project, members)
     for each in members:
-        each.must_qualify = standing.must_qualify(each, batches)  # type: ignore[attr-defined]
+        each.qualification = qualifications[each.user_id]  # type: ignore[attr-defined]
+        each.why_stranded = why_stranded(each)  # type: ignore[attr-defined]
     return members
 
 
@@ -134,15 +136,16 @@ def _member(request: ProjectRequest, user_id: int) -> Membership:
 
 
 def _of_member(request: ProjectRequest, shown: Membership, form: LimitsForm) -> HttpResponse:
-    tasks, result = gold_result(shown)
+    gold = gold_result(shown)
     context = {
         "member": shown,
         "form": form,
         "pause": PauseForm(),
-        "must_qualify": standing.must_qualify(shown, standing.open_batches(request.project)),
+        "qualification": qualifications_of(request.project, [shown])[shown.user_id],
+        "why_stranded": why_stranded(shown),
         "measured": standing.is_measured(shown),
-        "gold_tasks": tasks,
-        "gold": result,
+        "gold_tasks": len(gold),
+        "gold_share": gold.share,
     }
     return render(request, "project/member.html", context, status=422 if form.errors else 200)
 

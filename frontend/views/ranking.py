@@ -26,10 +26,11 @@ from annotation import assigning, submitting
 from annotation.batching import open_work
 from annotation.models import Assignment, Batch, Ranking
 from annotation.progress import progress_of
-from annotation.qualifying import feedback_on
+from annotation.qualifying import Qualification, feedback_on, qualifications_of, stranded_sentence
 from annotation.refusals import Refusal, require_storable
 from annotation.returning import returned_to
 from annotation.showing import blind_view
+from annotation.standing import standing_of
 from frontend.access import ProjectRequest, Role, project_page
 
 STATUS = {
@@ -216,10 +217,18 @@ def _next_task(request: ProjectRequest, done: int, besides: Collection[int] = ()
     context: dict[str, Any] = {"project": project, "role": request.role, "ranked": done}
     if assignment is None:
         context["open_batches"] = open_work(project).exists()
+        context["stranded"] = _stranded(request)
         return render_to_string("ranking/nothing.html", context, request)
     context["view"] = blind_view(assignment)
     context["renew_within"] = project.lease_minutes * 60
     return task_html(request, context)
+
+
+def _stranded(request: ProjectRequest) -> str:
+    """The sentence for somebody who must qualify and cannot; empty for others."""
+    member = standing_of(request.user, request.project)
+    found = qualifications_of(request.project, [member])[member.user_id]
+    return stranded_sentence(member) if found == Qualification.STRANDED else ""
 
 
 def _feedback(request: ProjectRequest, ranking: Ranking) -> str:

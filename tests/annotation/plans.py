@@ -20,7 +20,7 @@ def analyze() -> None:
 def plan_of(search: Search, seeker: Seeker, project: Project) -> tuple[float, dict[str, Any]]:
     """How many rows the search over the project's batches visits, and its plan."""
     limited = bool(seeker.languages or seeker.tags)
-    query = query_of(search, limited=limited, apart=seeker.apart)
+    query = query_of(search, limited=limited, new_prompts=seeker.new_prompts)
     batches = list(project.batches.order_by("pk").values_list("pk", flat=True))
     with connection.cursor() as cursor, indexes_only(cursor):
         cursor.execute(

@@ -14,7 +14,6 @@ from annotation.ordering import (
     MOST_UNCERTAIN,
     OLDEST_FIRST,
     ORDERS,
-    Apart,
     Search,
     Seeker,
 )
@@ -164,7 +163,7 @@ def test_gold_is_searched_for_at_a_flat_cost(
     for _ in range(100):
         place = take(annotator, project)
         answer(place, place.task.gold_tiers or [[0], [1]])
-    seeker = Seeker(annotator.pk, project.pk, apart=Apart.PROMPT)
+    seeker = Seeker(annotator.pk, project.pk, new_prompts=True)
     Batch.objects.exclude(pk=gold.pk).update(state="paused")
     visited, _ = plan_of(OLDEST_FIRST, seeker, project)
     assert visited < 40
