@@ -231,7 +231,7 @@ def indexes_only(cursor: CursorWrapper) -> Iterator[None]:
 
 
 @lru_cache(maxsize=64)
-def query_of(search: Search, *, limited: bool = False, apart: Apart = Apart.KNOWN, lock: bool = True) -> str:
+def query_of(search: Search, *, limited: bool = False, new_prompts: bool = False, lock: bool = True) -> str:
     """The statement of a search over the batches ``%(batches)s``. Its parameters are those of ``parameters_of``.
 
     OFFSET 0 keeps the planner from reordering batches or evaluating a locking subquery twice. A batch's row is shared
