@@ -121,7 +121,8 @@ _NO_KNOWN_ANSWERS = (
     f"WHERE measuring.project_id = %(project)s AND measuring.kind {_MEASURES})"
 )
 _OF_A_NEW_PROMPT = f"AND {_HAD_ALIKE.replace('<alike>', '')}"
-_NOT_KNOWN = f"AND ({_NO_KNOWN_ANSWERS} OR {_HAD_ALIKE.replace('<alike>', _WITH_A_KNOWN_ANSWER + _TWO_RESPONSES_ALIKE)})"
+_HAD_WITH_ITS_ANSWER_KNOWN = _HAD_ALIKE.replace("<alike>", _WITH_A_KNOWN_ANSWER + _TWO_RESPONSES_ALIKE)
+_NOT_KNOWN = f"AND ({_NO_KNOWN_ANSWERS} OR {_HAD_WITH_ITS_ANSWER_KNOWN})"
 _BY_TASK = "ORDER BY place.task_id, place.place DESC LIMIT 1 <lock>"
 _OPEN_PLACE = (
     "SELECT place.id FROM annotation_assignment place "

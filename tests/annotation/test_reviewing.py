@@ -312,7 +312,7 @@ def test_an_adjudicated_order_is_gold_and_measures_the_annotators(
     task.refresh_from_db()
     assert (first.tiers, task.gold_tiers) == (ORDER, ORDER)
     figures = annotator_figures(read_answers(batches_of(task.batch)))
-    known = [one.gold_accuracy.value for one in figures if one.gold_accuracy.value is not None]
+    known = [one.known_accuracy.value for one in figures if one.known_accuracy.value is not None]
     assert sorted(known) == [0.0, 1.0]
 
     judge(new_reviewer(project), task, "adjudicated", tiers=BACKWARDS)

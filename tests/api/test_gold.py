@@ -63,6 +63,7 @@ def test_a_manager_releases_tasks_with_known_answers(world: World) -> None:
         ({"name": "b", "tasks": [10**9]}, 422, "tasks"),
         ({"name": "b", "kind": "annotation"}, 400, "kind"),
         ({"name": "b", "overlap": 1001}, 400, "overlap"),
+        ({"name": "b", "overlap": None}, 400, "overlap"),
         ({"name": "b", "tasks": [], "answers": []}, 422, "tasks"),
         (
             {"name": "b", "answers": [{"prompt": 10**9, "responses": responses, "tiers": [[0], [1]]}]},
@@ -102,6 +103,7 @@ def test_a_program_qualifies_and_is_told_how_it_did(world: World) -> None:
 
     told = client.get(f"{place}/feedback").json()
     assert (told["right"], told["pairs"], told["outcome"]) == (0, 3, "paused")
+    assert (told["share"], told["bar"]) == (0, 0.6)
     assert told["known_tiers"] == known and told["note"] == "Sums are sums."
     assert world.client("annotator").get(f"{place}/feedback").status_code == 404
     amended = client.post(f"{place}/amend", {"key": str(uuid.uuid4()), "tiers": known})
@@ -124,6 +126,7 @@ def test_a_manager_limits_pauses_and_qualifies_members(world: World) -> None:
     assert (changed["languages"], changed["tags"], changed["role"]) == (["en", "fr"], ["law"], "annotator")
     assert paused["paused_at"] and paused["pause_reason"] == "Away." and paused["qualified_at"] is None
     assert qualified["paused_at"] is None and qualified["qualified_at"]
+    assert qualified["measured_since"] and qualified["qualification"] == "not_asked"
     assert client.patch(member, {"qualified": False}).json()["qualified_at"] is None
     for wrong, status, field in (
         ({"role": "reviewer", "tags": [""]}, 400, "tags"),
