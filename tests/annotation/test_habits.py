@@ -9,10 +9,12 @@ from collections.abc import Callable
 import pytest
 
 from annotation.answer_columns import read_answers
+from annotation.batch_quality import quality_tasks
 from annotation.habits import BatchHabits, Habits
 from annotation.models import Assignment, Batch, Project, User
 from annotation.quality import batches_of
 from annotation.submitting import submit
+from annotation.task_figures import TaskChoice, TaskOrder
 from tests.annotation.conftest import Compose, People, take
 
 pytestmark = pytest.mark.django_db
@@ -119,6 +121,34 @@ def test_patterns_of_no_careful_reader_are_listed_with_their_evidence(
         and len(found[hasty.username].tasks) == 12
     )
     assert "chance gives 0.5" in found[backward.username].evidence
+
+
+def test_one_order_of_the_pages_places_is_seen_and_leads_to_its_tasks(
+    project: Project, people: People, compose: Compose
+) -> None:
+    batch = compose(20, overlap=2)
+    lazy, careful = people(2)
+    always = iter(range(20))
+
+    def second_first(place: Assignment, texts: dict[int, str]) -> list[list[int]]:
+        first, second, *others = place.shown_order
+        return (
+            [[second], [first], *([n] for n in others)] if next(always) % 4 else [[n] for n in sorted(texts)]
+        )
+
+    work_off(lazy, project, 20, second_first)
+    work_off(careful, project, 20, at_random(4))
+
+    (found,) = habits_of(batch).suspicions()
+
+    assert (found.annotator, found.kind.value) == (lazy.username, "one-order")
+    assert (
+        "20 rankings of 4 responses put the places of the page in the order 2 > 1 > 3 > 4" in found.evidence
+    )
+    tasks, _ = quality_tasks(
+        batches_of(batch), TaskChoice(annotator=lazy.username), TaskOrder.OLDEST, pattern="one-order"
+    )
+    assert tasks == found.tasks and 15 <= len(tasks) < 20
 
 
 def test_the_order_of_the_page_is_seen_in_pairs_too(

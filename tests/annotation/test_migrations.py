@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -25,6 +27,28 @@ def test_places_made_before_they_knew_their_batch_learn_it() -> None:
         new = migrate("0003_assignment_batch")
 
         assert new.get_model("annotation", "Assignment").objects.get().batch_id == batch.pk
+    finally:
+        MigrationExecutor(connection).migrate(MigrationExecutor(connection).loader.graph.leaf_nodes())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_whoever_qualified_is_measured_since_then() -> None:
+    try:
+        old = migrate("0011_answers_never_change")
+        project = old.get_model("annotation", "Project").objects.create(name="p", slug="p")
+        then = datetime(2026, 5, 1, tzinfo=UTC)
+        for name, qualified_at in (("qualified", then), ("not", None)):
+            old.get_model("annotation", "Membership").objects.create(
+                project=project,
+                user=old.get_model("annotation", "User").objects.create(username=name),
+                role="annotator",
+                qualified_at=qualified_at,
+            )
+
+        new = migrate("0014_membership_measured_since")
+
+        members = new.get_model("annotation", "Membership").objects.order_by("pk")
+        assert list(members.values_list("qualified_at", "measured_since")) == [(then, then), (None, None)]
     finally:
         MigrationExecutor(connection).migrate(MigrationExecutor(connection).loader.graph.leaf_nodes())
 

@@ -141,6 +141,24 @@ def test_a_manager_limits_pauses_and_qualifies_members(world: World) -> None:
     assert gold == {"tasks": 0, "share": None, "bar": 0.6}
 
 
+def test_a_member_whom_no_qualification_has_a_task_for_is_stranded(world: World) -> None:
+    task, manager = known_answer_of(world), world.client("manager")
+    body = {"name": "test", "kind": "qualification", "tasks": [task.pk]}
+
+    made = manager.post(f"{project_of(world)}/gold-batches", body)
+
+    assert made.status_code == 201 and made.json()["batch"]["overlap"] == 1000
+    manager.patch(f"{project_of(world)}/members/colleague", {"tags": ["law"]})
+    members = manager.get(f"{project_of(world)}/members").json()["results"]
+    assert {one["username"]: one["qualification"] for one in members} == {
+        "annotator": "asked",
+        "colleague": "stranded",
+        "reviewer": "not_asked",
+        "manager": "not_asked",
+    }
+    assert world.client("colleague").post(f"{project_of(world)}/next-task").status_code == 204
+
+
 def test_how_annotators_are_measured_is_for_managers_to_set_and_not_for_annotators_to_see(
     world: World,
 ) -> None:

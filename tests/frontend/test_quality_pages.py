@@ -21,6 +21,7 @@ from tests.frontend.quality import fill
 pytestmark = pytest.mark.django_db
 
 AsRole = Callable[[str], Client]
+Compose = Callable[..., Batch]
 
 
 @pytest.fixture(autouse=True)
@@ -197,6 +198,17 @@ def test_a_task_page_keeps_sources_folded_while_the_task_waits_to_be_ranked(
     shown = client.get(address("batch_task", batch, done.pk)).content.decode()
     assert "Being ranked" not in shown and "House cook" in shown
     assert shown.count('<article class="card answer"') == 3 and "All together" in shown
+
+
+@pytest.mark.parametrize(("step", "word"), [(1, "negligibly"), (2, "slightly"), (3, "clearly"), (4, "much")])
+def test_a_task_page_says_in_words_how_much_better_a_tier_is(
+    project: Project, people: dict[str, User], as_role: AsRole, compose: Compose, step: int, word: str
+) -> None:
+    task = compose().tasks.get()
+    give(task, people["annotator"], [[2], [0, 3], [1]], strengths=[step, None])
+    shown = as_role("reviewer").get(address("batch_task", task.batch, task.pk)).content.decode()
+    assert f"over, {word} better than," in shown and f"&gt;<small>{word}</small>" in shown
+    assert "/4" not in shown and shown.count("better than,") == 1
 
 
 def test_the_table_of_annotators_shades_by_kappa(batch: Batch, as_role: AsRole) -> None:
