@@ -15,7 +15,7 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from annotation.leasing import release
-from annotation.likeness import are_alike, hands_of
+from annotation.likeness import are_alike, digest_of, hands_of
 from annotation.models import (
     MAX_RESPONSES,
     MIN_RESPONSES,
@@ -146,7 +146,9 @@ def compose_batch(
         fresh = [
             (prompt, hand, seed_)
             for prompt, hand, seed_ in full
-            if not are_alike([response.pk for response in hand], measuring.get(prompt.pk, {}).values())
+            if not are_alike(
+                [digest_of(response.text) for response in hand], measuring.get(prompt.pk, {}).values()
+            )
         ]
         left_out[KNOWN] += len(full) - len(fresh)
         _make_tasks(batch, fresh)

@@ -6,23 +6,30 @@ given.
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
 from django.db.models import QuerySet
+from django.db.models.functions import MD5
 
 from annotation.models import Assignment, Batch, Task, TaskResponse
 
-Hand = Collection[int]
-"""The primary keys of a task's responses."""
+Hand = Collection[str]
+"""A task's responses, by `digest_of` their texts: sources may have said the same."""
 
 
-def hands_of(tasks: QuerySet[Task]) -> dict[int, dict[int, set[int]]]:
+def digest_of(text: str) -> str:
+    """The text's MD5, as PostgreSQL has it."""
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def hands_of(tasks: QuerySet[Task]) -> dict[int, dict[int, set[str]]]:
     """By prompt, then by task, the tasks' responses."""
-    found: dict[int, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+    found: dict[int, dict[int, set[str]]] = defaultdict(lambda: defaultdict(set))
     rows = TaskResponse.objects.filter(task__in=tasks).order_by()
-    for prompt, task, response in rows.values_list("task__prompt_id", "task_id", "response_id"):
-        found[prompt][task].add(response)
+    for prompt, task, digest in rows.values_list("task__prompt_id", "task_id", MD5("response__text")):
+        found[prompt][task].add(digest)
     return found
 
 

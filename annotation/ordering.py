@@ -107,9 +107,10 @@ _HAD_ALIKE = """
                       <alike> OFFSET 0)
 """
 _TWO_RESPONSES_ALIKE = """
-    AND (SELECT count(*) FROM annotation_taskresponse one
-         JOIN annotation_taskresponse other ON other.task_id = had.id AND other.response_id = one.response_id
-         WHERE one.task_id = place.task_id) > 1
+    AND (SELECT count(*)
+         FROM annotation_taskresponse here JOIN annotation_response shown ON shown.id = here.response_id,
+              annotation_taskresponse there JOIN annotation_response known ON known.id = there.response_id
+         WHERE here.task_id = place.task_id AND there.task_id = had.id AND known.text = shown.text) > 1
 """
 _MEASURES = f"IN ({', '.join(repr(kind.value) for kind in Batch.KNOWN_ANSWERS)})"
 _WITH_A_KNOWN_ANSWER = (

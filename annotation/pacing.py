@@ -86,6 +86,8 @@ def pace_of(batches: QuerySet[Batch], *, now: datetime | None = None) -> Pace:
     forecast, why_not = None, ""
     if not places["left"]:
         why_not = "All is ranked." if places["submitted"] else "There is nothing to rank."
+        if batches.filter(kind=Batch.Kind.QUALIFICATION).exists():
+            why_not = "As many come as have to qualify."
         if batches.filter(state=Batch.State.CLOSED).exists() and places["submitted"] < places["all"]:
             why_not = "Closed before all was ranked."
     elif not batches.filter(state=Batch.State.OPEN).exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from annotation.assigning import next_assignment, return_lease, skip
 from annotation.batching import KNOWN, compose_batch
 from annotation.gold import compose_known, set_known_answer
-from annotation.models import Batch, Project, Source, Task, User
+from annotation.models import Batch, Project, Response, Source, Task, User
 from annotation.refusals import Refusal
 from tests.annotation.conftest import Compose, People, answer, answer_rightly, take
 
@@ -129,6 +130,40 @@ def test_a_new_batch_leaves_out_what_measures_annotators_and_counts_it(
         compose_batch(name="none", **{**asked, "prompts": [known.prompt]})
     assert refused.value.field == "prompts"
     assert not Batch.objects.filter(name="none").exists()
+
+
+def test_responses_are_the_same_whoever_said_them(
+    project: Project, people: People, compose: Compose, copy: Any
+) -> None:
+    """Another import brought the texts of the known answer anew."""
+    known = compose(1, overlap=2).tasks.get()
+    exam = copy(known, "qualification").batch
+    (annotator,) = people(1)
+    answer_rightly(take(annotator, project))
+    again = Source.objects.create(project=project, name="again", kind=Source.Kind.IMPORT)
+    copies = [
+        Response.objects.create(
+            prompt=one.prompt, source=again, drawn_by=uuid.uuid4(), index=index, text=one.text
+        )
+        for index, one in enumerate(known.responses.order_by("pk"))
+    ]
+    asked: dict[str, Any] = {
+        "project": project,
+        "prompts": [known.prompt],
+        "sources": [again],
+        "responses_per_task": 4,
+        "overlap": 1,
+    }
+    with pytest.raises(Refusal, match="answer measures annotators"):
+        compose_batch(name="again", **asked)
+    Batch.objects.filter(pk=exam.pk).update(kind=Batch.Kind.ANNOTATION)
+    fresh = compose_batch(name="again", **asked).batch
+    assert set(fresh.tasks.get().responses.all()) == set(copies)
+    Batch.objects.filter(pk=exam.pk).update(kind=Batch.Kind.QUALIFICATION)
+    assert next_assignment(annotator=annotator, project=project) is None
+    (newcomer,) = people(1)
+    Batch.objects.filter(pk=exam.pk).update(state="paused")
+    assert take(newcomer, project).batch_id == fresh.pk
 
 
 def test_one_response_in_common_is_no_likeness(
