@@ -33,7 +33,7 @@ PROMPTS_A_QUERY = 1000
 MOST_ANNOTATORS = 100
 """The most that rank a task to teach or judge a model; tasks with known answers measure up to ``MAX_OVERLAP``."""
 TOO_FEW = "fewer than 2 different responses"
-KNOWN = "responses of a task whose answer measures annotators"
+KNOWN = "their responses are in a task that measures annotators"
 
 # Asked after each answer, so in SQL that is not composed anew each time. The orders are those of the indexes
 # assignment_fresh, assignment_given_back and assignment_leased: a place is found at once however many are submitted.
@@ -146,9 +146,8 @@ def compose_batch(
         fresh = [
             (prompt, hand, seed_)
             for prompt, hand, seed_ in full
-            if not are_alike(
-                [digest_of(response.text) for response in hand], measuring.get(prompt.pk, {}).values()
-            )
+            if prompt.pk not in measuring
+            or not are_alike([digest_of(response.text) for response in hand], measuring[prompt.pk].values())
         ]
         left_out[KNOWN] += len(full) - len(fresh)
         _make_tasks(batch, fresh)
