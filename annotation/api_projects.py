@@ -327,9 +327,8 @@ class MembersViewSet(ProjectViewSet):
     def gold(self, request: Request, project: str, username: str) -> Response:
         """How a member did on the gold tasks that count, for the bar that they are held to."""
         member = get_object_or_404(self.get_queryset(), user__username=username)
-        answers = gold_result(member)
-        body = {"tasks": len(answers), "share": answers.share, "bar": self.project.gold_bar}
-        return Response(GoldOut(body).data)
+        tasks, result = gold_result(member)
+        return Response(GoldOut({"tasks": tasks, "share": result.share, "bar": self.project.gold_bar}).data)
 
     @extend_schema(responses={204: None})
     def destroy(self, request: Request, project: str, username: str) -> Response:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
+from annotation.agreement import AsKnown
 from annotation.known_accuracy import AsKnownColumns, gold_answers
 from annotation.models import Batch, Membership, Ranking, Task, User
 from annotation.qualifying import judge
@@ -79,22 +80,22 @@ def after_known(*, annotator: User, batch: Batch) -> None:
     if batch.kind == Batch.Kind.QUALIFICATION:
         judge(member=member, batch=batch)
         return
-    answers, bar = gold_result(member), member.project.gold_bar
-    if len(answers) >= FEWEST and answers.share is not None and _is_surely_below(answers, bar):
+    answers, bar = _answers_of(member), member.project.gold_bar
+    share, bound = answers.total.share, upper_bound(answers.right, answers.pairs, chance=BAD_LUCK)
+    if len(answers) >= FEWEST and share is not None and bound is not None and bound < bar:
         pause_member(
             project=member.project,
             user=annotator,
-            reason=f"Of the pairs in the latest {len(answers)} tasks whose answer is known, "
-            f"{100 * answers.share:.0f} % were ordered as is known; {100 * bar:.0f} % are asked for.",
+            reason=f"Of the pairs in the latest {len(answers)} tasks whose answer is known, {100 * share:.0f} % "
+            f"were ordered as is known; {100 * bar:.0f} % are asked for.",
         )
 
 
-def gold_result(member: Membership) -> AsKnownColumns:
-    """The answers by which a member is measured: those that make their gold accuracy."""
+def gold_result(member: Membership) -> tuple[int, AsKnown]:
+    """How many of the latest gold tasks count for a member, and how they did on them: their gold accuracy."""
+    answers = _answers_of(member)
+    return len(answers), answers.total
+
+
+def _answers_of(member: Membership) -> AsKnownColumns:
     return gold_answers([member.project_id], [member.user_id])
-
-
-def _is_surely_below(answers: AsKnownColumns, bar: float) -> bool:
-    """Whether the share is below the bar by more than bad luck."""
-    bound = upper_bound(answers.right, answers.pairs, chance=BAD_LUCK)
-    return bound is not None and bound < bar

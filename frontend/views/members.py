@@ -136,7 +136,7 @@ def _member(request: ProjectRequest, user_id: int) -> Membership:
 
 
 def _of_member(request: ProjectRequest, shown: Membership, form: LimitsForm) -> HttpResponse:
-    gold = gold_result(shown)
+    tasks, result = gold_result(shown)
     context = {
         "member": shown,
         "form": form,
@@ -144,8 +144,8 @@ def _of_member(request: ProjectRequest, shown: Membership, form: LimitsForm) -> 
         "qualification": qualifications_of(request.project, [shown])[shown.user_id],
         "why_stranded": why_stranded(shown),
         "measured": standing.is_measured(shown),
-        "gold_tasks": len(gold),
-        "gold_share": gold.share,
+        "gold_tasks": tasks,
+        "gold": result,
     }
     return render(request, "project/member.html", context, status=422 if form.errors else 200)
 

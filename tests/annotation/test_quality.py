@@ -115,8 +115,8 @@ def test_the_gold_accuracy_of_the_quality_page_is_the_one_that_is_held_against_t
         give(task, ann, task.gold_tiers[:: 1 if n < 8 else -1], at=long_ago + timedelta(hours=n))
 
     def both() -> tuple[float | None, float | None, int]:
-        counting = gold_result(Membership.objects.get(user=ann))
-        return figures_of(plain)[ann.username].gold_accuracy.value, counting.share, len(counting)
+        tasks, result = gold_result(Membership.objects.get(user=ann))
+        return figures_of(plain)[ann.username].gold_accuracy.value, result.share, tasks
 
     assert both() == (5 / WINDOW, 5 / WINDOW, WINDOW), "the latest 20, of which five are right"
     Membership.objects.filter(user=ann).update(measured_since=long_ago + timedelta(hours=20.5))
