@@ -23,7 +23,7 @@ from alignment.adjudicating import put_in_order
 from alignment.consensus import PRIOR, Consensus, Spread, fit
 from alignment.dataset_card import as_markdown, describe
 from alignment.models import Dataset
-from annotation.batching import is_complete
+from annotation.batching import KNOWN_ANSWERS, is_complete
 from annotation.models import Batch, Project, Prompt, Task, User
 from annotation.models import Ranking as Answer
 from annotation.refusals import Refusal
@@ -160,13 +160,13 @@ def _check(settings: dict[str, Any] | None) -> ConsensusSettings:
 
 def _check_batches(project: Project, batches: Iterable[Batch] | None) -> list[Batch]:
     if batches is None:
-        of_project = project.batches.exclude(kind__in=Batch.KNOWN_ANSWERS).order_by("pk")
+        of_project = project.batches.exclude(kind__in=KNOWN_ANSWERS).order_by("pk")
         return [batch for batch in of_project if is_complete(batch)]
     chosen = sorted(batches, key=lambda batch: batch.pk)
     for batch in chosen:
         if batch.project_id != project.pk:
             raise Refusal("invalid", f"The batch {batch} belongs to another project.", field="batches")
-        if batch.measures:
+        if batch.kind in KNOWN_ANSWERS:
             raise Refusal(
                 "invalid",
                 f"The answers of the {batch.kind} batch {batch} are known: it measures annotators and teaches no "

@@ -14,7 +14,7 @@ from alignment.round_runs import all_succeeded, ask, brought, latest, reward_run
 from alignment.round_states import move
 from alignment.scorecards import read_draws, read_scorecard, record_scorecard, split_by_agreement
 from alignment.sources import create_import_source, draws_for_itself, source_for
-from annotation.batching import BatchReport, close_batch, compose_batch, is_complete
+from annotation.batching import KNOWN_ANSWERS, BatchReport, close_batch, compose_batch, is_complete
 from annotation.models import Batch, Source
 from annotation.refusals import Refusal
 from annotation.responding import store_draws
@@ -72,7 +72,7 @@ def build(round: Round) -> None:
     batches = [round.batch]
     if settings["batches"] == "all":
         closed = round.project.batches.filter(state=Batch.State.CLOSED)
-        batches = list(closed.exclude(kind__in=Batch.KNOWN_ANSWERS).order_by("pk"))
+        batches = list(closed.exclude(kind__in=KNOWN_ANSWERS).order_by("pk"))
     dataset = build_dataset(
         project=round.project,
         batches=batches,

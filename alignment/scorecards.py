@@ -15,6 +15,7 @@ import numpy as np
 from alignment.judgements import Judged, Rate, judge, texts_of
 from alignment.models import Round, Scorecard
 from annotation.answer_columns import AnswerColumns, read_answers
+from annotation.batching import KNOWN_ANSWERS
 from annotation.models import Batch, Source, Task
 from annotation.quality import batches_of
 from training.engine.intervals import win_rate_by_prompt, win_rate_interval
@@ -54,7 +55,7 @@ def win_rates_of(answers: AnswerColumns) -> list[WinRate]:
     prompts, prompt = np.unique(answers.prompt, return_inverse=True)
     source = source.reshape(answers.source.shape)[answers.task]
     one, other = source[:, first], source[:, second]
-    known = Task.objects.filter(batch__in=answers.batches, batch__kind__in=Batch.KNOWN_ANSWERS)
+    known = Task.objects.filter(batch__in=answers.batches, batch__kind__in=KNOWN_ANSWERS)
     judging = ~np.isin(answers.tasks, list(known.values_list("pk", flat=True)))[answers.task]
     met = answers.opinions.ordered & (one != other) & judging[:, None]
     outcome = (1 - answers.opinions.opinion) / 2

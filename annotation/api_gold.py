@@ -16,6 +16,7 @@ from annotation.api_batches import BatchOut, TaskOut, most_per_annotator
 from annotation.api_fields import Choice, Input, Integer, Text
 from annotation.api_filters import LARGEST_ID
 from annotation.api_ranking import TIERS_HELP
+from annotation.batching import KNOWN_ANSWERS
 from annotation.models import MAX_OVERLAP, MAX_RESPONSES, MIN_RESPONSES, Assignment, Batch, Project, Task
 from annotation.models import Response as Answer
 from annotation.qualifying import feedback_on
@@ -55,7 +56,7 @@ class NewAnswerIn(KnownAnswerIn):
 class GoldBatchIn(Input):
     name = Text(max_length=200)
     kind = Choice(
-        choices=[(kind.value, kind.label) for kind in Batch.KNOWN_ANSWERS],
+        choices=[(kind.value, kind.label) for kind in KNOWN_ANSWERS],
         help_text="`qualification`: ranked before all others, each answer being told how it did; `gold`: mixed among "
         "the others, unmarked.",
     )

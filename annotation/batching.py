@@ -32,6 +32,7 @@ from annotation.refusals import Refusal, refusing_taken
 PROMPTS_A_QUERY = 1000
 MOST_ANNOTATORS = 100
 """The most that rank a task to teach or judge a model; tasks with known answers measure up to ``MAX_OVERLAP``."""
+KNOWN_ANSWERS = Batch.KNOWN_ANSWERS
 TOO_FEW = "fewer than 2 different responses"
 KNOWN = "their responses are in a task that measures annotators"
 
@@ -106,7 +107,7 @@ def compose_batch(
             two different responses.
     """
     _check_request(project, sources, responses_per_task)
-    if kind in Batch.KNOWN_ANSWERS:
+    if kind in KNOWN_ANSWERS:
         raise Refusal(
             "invalid",
             f"The tasks of a {kind} batch have known answers, and sources have none. Compose it of tasks with known "
@@ -142,7 +143,7 @@ def compose_batch(
         dealt = [(prompt, *dealer.deal(prompt, drawn[prompt.pk])) for prompt in chunk]
         full = [(prompt, hand, seed_) for prompt, hand, seed_ in dealt if len(hand) >= MIN_RESPONSES]
         left_out[TOO_FEW] += len(dealt) - len(full)
-        measuring = hands_of(Task.objects.filter(prompt__in=chunk, batch__kind__in=Batch.KNOWN_ANSWERS))
+        measuring = hands_of(Task.objects.filter(prompt__in=chunk, batch__kind__in=KNOWN_ANSWERS))
         fresh = [
             (prompt, hand, seed_)
             for prompt, hand, seed_ in full
@@ -196,7 +197,7 @@ def close_batch(batch: Batch) -> Batch:
 
 def open_work(project: Project) -> QuerySet[Batch]:
     """The project's open batches that are ranked for their own sake, not to measure annotators."""
-    return project.batches.filter(state=Batch.State.OPEN).exclude(kind__in=Batch.KNOWN_ANSWERS)
+    return project.batches.filter(state=Batch.State.OPEN).exclude(kind__in=KNOWN_ANSWERS)
 
 
 def batch_progress(batch: Batch) -> BatchProgress:

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from annotation.answering import Tiers, check_tiers
-from annotation.batching import BatchReport, make_places, save_new
+from annotation.batching import KNOWN_ANSWERS, BatchReport, make_places, save_new
 from annotation.likeness import await_no_more
 from annotation.models import (
     MAX_OVERLAP,
@@ -108,7 +108,7 @@ def tasks_with_known_answers(project: Project) -> QuerySet[Task]:
     such copies themselves. Newest first."""
     return (
         Task.objects.filter(batch__project=project, gold_tiers__isnull=False)
-        .exclude(batch__kind__in=Batch.KNOWN_ANSWERS)
+        .exclude(batch__kind__in=KNOWN_ANSWERS)
         .order_by("-pk")
     )
 
@@ -141,13 +141,13 @@ def compose_known(
 
     Raises:
         Refusal: there is none or more than 1000, one is not of the project or has no known answer, tiers are no
-            order of the responses or of one alone, the kind is another one, a number is missing or out of range, or the
+            order of the responses, the kind is another one, a number is missing or out of range, or the
             name is taken.
     """
-    if kind not in Batch.KNOWN_ANSWERS:
+    if kind not in KNOWN_ANSWERS:
         raise Refusal(
             "invalid",
-            f"Tasks with known answers make {' and '.join(Batch.KNOWN_ANSWERS)} batches, not {kind!r:.40}.",
+            f"Tasks with known answers make {' and '.join(KNOWN_ANSWERS)} batches, not {kind!r:.40}.",
             field="kind",
         )
     hands = [_of_task(task, project, by) for task in _with_all(tasks)]
@@ -204,12 +204,6 @@ def _of_task(task: Task, project: Project, by: User) -> _Hand:
             f"Task {task.pk} has no known answer. Adjudicate it, or say what its answer is, first.",
             field="tasks",
         )
-    if not _orders_a_pair(task.gold_tiers):
-        raise Refusal(
-            "invalid",
-            f"The known answer of task {task.pk} ranks one response alone, so it measures nobody. Leave it out.",
-            field="tasks",
-        )
     said = [review for review in task.reviews.all() if review.verdict == Review.Verdict.ADJUDICATED]
     responses = {shown.position: shown.response for shown in task.task_responses.all()}
     note, known_by = (said[-1].note, said[-1].reviewer) if said else ("", by)
@@ -236,13 +230,7 @@ def _of_answer(at: int, answer: KnownAnswer, project: Project, by: User) -> _Han
         note = check_note(answer.note)
     except Refusal as refusal:
         raise wrong(refusal.sentence) from refusal
-    if not _orders_a_pair(tiers):
-        raise wrong("it ranks one response alone, so it measures nobody. Rank two or more.")
     return _shuffled(answer.prompt, dict(enumerate(answer.responses)), tiers, note, by)
-
-
-def _orders_a_pair(tiers: Tiers) -> bool:
-    return sum(len(tier) for tier in tiers) > 1
 
 
 def _shuffled(

@@ -15,7 +15,7 @@ from alignment.endpoints import listed_endpoints
 from alignment.model_versions import usual_name
 from alignment.models import ModelVersion
 from alignment.sources import SourceSettings
-from annotation.batching import MOST_ANNOTATORS
+from annotation.batching import KNOWN_ANSWERS, MOST_ANNOTATORS
 from annotation.gold import tasks_with_known_answers
 from annotation.models import MAX_OVERLAP, MAX_RESPONSES, MIN_RESPONSES, Batch, Project, Source, Task, User
 from frontend.forms import Form, StorableJSONField
@@ -260,9 +260,7 @@ class DatasetForm(Form):
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         ranked = (
-            project.batches.filter(tasks__rankings__isnull=False)
-            .exclude(kind__in=Batch.KNOWN_ANSWERS)
-            .distinct()
+            project.batches.filter(tasks__rankings__isnull=False).exclude(kind__in=KNOWN_ANSWERS).distinct()
         )
         self.fields["batches"].queryset = ranked  # type: ignore[attr-defined]
 

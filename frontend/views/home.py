@@ -15,6 +15,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
 
 from annotation import projects
+from annotation.batching import KNOWN_ANSWERS
 from annotation.models import Batch
 from annotation.refusals import Refusal
 from frontend.access import LoggedInRequest
@@ -31,7 +32,7 @@ def favicon(request: HttpRequest) -> HttpResponseBase:
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
     own = projects.projects_of(request.user)
-    open_ones = Q(batches__state=Batch.State.OPEN) & ~Q(batches__kind__in=Batch.KNOWN_ANSWERS)
+    open_ones = Q(batches__state=Batch.State.OPEN) & ~Q(batches__kind__in=KNOWN_ANSWERS)
     mine = own.filter(archived_at=None).annotate(
         prompt_count=Count("prompts", distinct=True),
         open_batches=Count("batches", filter=open_ones, distinct=True),
