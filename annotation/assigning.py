@@ -49,10 +49,10 @@ def next_assignment(*, annotator: User, project: Project, besides: Collection[in
     """Lease the annotator's next place: the one they hold, if their lease has time left, else the next open one of
     the open batches, by priority, then age, and in the batch's order.
 
-    Never of a task that they ranked or skipped, that shows what they wrote, whose language and tags are not theirs, or
-    that shows what they have had with a known answer; and of a batch no more than its most. Who has to qualify gets the
-    tasks of qualification batches before all others; in place of a part of the others (``Project.gold_share``) come
-    gold ones.
+    Never of a task that they ranked or skipped, that shows what they wrote, whose right order they said, whose language
+    and tags are not theirs, or that shows what they have had with a known answer; and of a batch no more than its most.
+    Who has to qualify gets the tasks of qualification batches before all others; in place of a part of the others
+    (``Project.gold_share``) come gold ones.
 
     Args:
         besides: assignments that they have already, so that the place ahead of these is meant. They stay as they are;

@@ -71,7 +71,7 @@ class Search:
 
 # Not theirs yet: two probes of the unique indexes assignment_annotator_once and skip_once, both on (task, annotator).
 # OFFSET 0 keeps them probes: as joins they would read all that the annotator ever had. Nobody ranks what they wrote
-# themselves; the responses of a task are looked at for those alone who wrote any in the project.
+# themselves, or said the right order of: what a task has of that is looked at for those alone who did either.
 _NOT_YET_THEIRS = """
     NOT EXISTS (SELECT FROM annotation_assignment own
                 WHERE own.task_id = place.task_id AND own.annotator_id = %(annotator)s <probe>)
@@ -83,6 +83,9 @@ _NOT_YET_THEIRS = """
                         JOIN annotation_response response ON response.id = shown.response_id
                         JOIN annotation_source source ON source.id = response.source_id
                         WHERE shown.task_id = place.task_id AND source.person_id = %(annotator)s OFFSET 0))
+    AND (NOT EXISTS (SELECT FROM annotation_review ever WHERE ever.reviewer_id = %(annotator)s)
+         OR NOT EXISTS (SELECT FROM annotation_review judged
+                        WHERE judged.task_id = place.task_id AND judged.reviewer_id = %(annotator)s OFFSET 0))
 """
 # In the searches of those alone who are limited: two probes by primary key.
 _WITHIN_LIMITS = """

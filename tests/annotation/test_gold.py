@@ -80,6 +80,15 @@ def test_nobody_says_the_right_order_of_what_they_ranked_or_wrote(
     assert task.gold_tiers is None and not task.reviews.exists()
 
 
+def test_nobody_ranks_what_they_said_the_right_order_of(
+    project: Project, manager: User, people: People, compose: Compose
+) -> None:
+    first, second = compose(2).tasks.order_by("pk")
+    set_known_answer(task=first, tiers=[[0], [1], [2], [3]], by=manager)
+    assert take(manager, project).task == second
+    assert take(people(1)[0], project).task == first
+
+
 def test_a_gold_batch_has_a_number_of_annotators_and_a_qualification_a_place_for_everybody(
     project: Project, manager: User, compose: Compose
 ) -> None:

@@ -9,12 +9,10 @@ from collections.abc import Callable
 import pytest
 
 from annotation.answer_columns import read_answers
-from annotation.batch_quality import quality_tasks
 from annotation.habits import BatchHabits, Habits
 from annotation.models import Assignment, Batch, Project, User
 from annotation.quality import batches_of
 from annotation.submitting import submit
-from annotation.task_figures import TaskChoice, TaskOrder
 from tests.annotation.conftest import Compose, People, take
 
 pytestmark = pytest.mark.django_db
@@ -145,10 +143,11 @@ def test_one_order_of_the_pages_places_is_seen_and_leads_to_its_tasks(
     assert (
         "20 rankings of 4 responses put the places of the page in the order 2 > 1 > 3 > 4" in found.evidence
     )
-    tasks, _ = quality_tasks(
-        batches_of(batch), TaskChoice(annotator=lazy.username), TaskOrder.OLDEST, pattern="one-order"
+    theirs = lazy.rankings.filter(task__in=found.tasks)
+    assert 15 <= len(found.tasks) < 20
+    assert all(
+        ranking.tiers[:2] == [[ranking.shown_order[1]], [ranking.shown_order[0]]] for ranking in theirs
     )
-    assert tasks == found.tasks and 15 <= len(tasks) < 20
 
 
 def test_the_order_of_the_page_is_seen_in_pairs_too(
