@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 
+from django.db.models import Exists, OuterRef, Subquery
 from scipy.stats import t as student
 
 from annotation.agreement import AsKnown, as_known
@@ -16,8 +17,6 @@ from annotation.standing import is_measured, pause_member
 
 WINDOW = 20
 """Gold tasks that count: the latest ones, so that whoever learns is measured by what they do now."""
-REVISIONS = 5
-"""So many rankings are read for each task of the window: who amends more often is measured by fewer tasks."""
 FEWEST = 5
 """Gold tasks before anybody is paused: fewer say too little."""
 BAD_LUCK = 0.05
@@ -116,24 +115,45 @@ def _surely_below(results: Sequence[AsKnown], bar: float) -> bool:
 
 
 def _latest_results(member: Membership) -> list[AsKnown]:
-    """How the member did on each gold task that counts.
+    """How the member did on each gold task that counts, the latest first.
 
-    Tasks that they ranked before they qualified, or before a pause was lifted last, count no more. Of an amended
-    ranking the latest revision counts.
+    Tasks that they ranked before they qualified, or before a pause was lifted last, count no more.
     """
-    rankings = Ranking.objects.filter(
+    firsts = Ranking.objects.filter(
         annotator=member.user_id,
         task__batch__project=member.project_id,
         task__batch__kind=Batch.Kind.GOLD,
         task__gold_tiers__isnull=False,
+        revision=1,
     )
     if member.qualified_at is not None:
-        rankings = rankings.filter(submitted_at__gt=member.qualified_at)
-    latest: dict[int, AsKnown] = {}
-    newest_first = rankings.order_by("-submitted_at", "-pk").values_list(
-        "assignment_id", "tiers", "task__gold_tiers"
+        firsts = firsts.filter(submitted_at__gt=member.qualified_at)
+    latest = list(
+        firsts.order_by("-submitted_at", "-pk").values_list("assignment_id", "tiers", "task__gold_tiers")[
+            :WINDOW
+        ]
     )
-    for assignment, tiers, known in newest_first[: WINDOW * REVISIONS]:
-        if assignment not in latest and len(latest) < WINDOW:
-            latest[assignment] = as_known(tiers, known or [])
-    return list(latest.values())
+    amended = _amended_at_once(member, [assignment for assignment, _, _ in latest])
+    return [as_known(amended.get(assignment, tiers), known or []) for assignment, tiers, known in latest]
+
+
+def _amended_at_once(member: Membership, assignments: Sequence[int]) -> dict[int, list[list[int]]]:
+    """By assignment, the tiers of the latest amendment that counts: one that the member made before they answered
+    another task of the project, and before a pause told them how they do. They noticed a slip; what they change later,
+    others may have told them, so that it counts neither for nor against them."""
+    first = Ranking.objects.filter(assignment=OuterRef("assignment"), revision=1)
+    went_on = Ranking.objects.filter(
+        annotator=member.user_id,
+        task__batch__project=member.project_id,
+        revision=1,
+        pk__gt=OuterRef("answered"),
+        pk__lt=OuterRef("pk"),
+    )
+    at_once = (
+        Ranking.objects.filter(assignment__in=assignments, revision__gt=1)
+        .annotate(answered=Subquery(first.values("pk")[:1]))
+        .filter(~Exists(went_on))
+    )
+    if member.paused_at is not None:
+        at_once = at_once.filter(submitted_at__lt=member.paused_at)
+    return dict(at_once.order_by("revision").values_list("assignment_id", "tiers"))
