@@ -80,8 +80,8 @@ class ApiViewSet(GenericViewSet):
 
 
 class ProjectViewSet(ApiViewSet):
-    """A resource of a project, whose address holds the project's slug (``project``) or the resource's id (``pk``, of
-    the column ``lookup_field``).
+    """A resource of a project, whose address holds the project's slug (``project``) or the resource's id (``pk``): the
+    column ``lookup_field``, which the OpenAPI document calls ``id``.
 
     ``project_path`` leads from the queryset's model to its project. Once access is granted, ``project`` and ``role``
     are set.

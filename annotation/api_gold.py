@@ -153,7 +153,7 @@ class FeedbackViewSet(ProjectViewSet):
     queryset = Assignment.objects.select_related("batch__project", "task").order_by("pk")
     serializer_class = FeedbackOut
     project_path = "batch__project"
-    lookup_field = "public_id"
+    lookup_field, lookup_url_kwarg = "public_id", "id"
     throttle_scope = "ranking"
 
     @extend_schema(responses=FeedbackOut)

@@ -277,7 +277,7 @@ class AssignmentsViewSet(ProjectViewSet):
     serializer_class = AssignmentOut
     filterset_class = AssignmentFilters
     project_path = "batch__project"
-    lookup_field = "public_id"
+    lookup_field, lookup_url_kwarg = "public_id", "id"
     throttle_scope = "ranking"
 
     def list(self, request: Request, project: str) -> Response:

@@ -16,6 +16,7 @@ from annotation.assigning import next_assignment
 from annotation.batching import close_batch
 from annotation.models import Assignment, Batch, Flag, Project, Ranking, Response, Skip, User
 from annotation.projects import update_project
+from annotation.standing import pause_member
 from frontend.templatetags.markdown import outward
 from tests.frontend.content import fill
 
@@ -168,6 +169,34 @@ def test_an_answer_sent_twice_is_one_ranking(
     assert [response.status_code for response in answers] == [200, 200]
     assert answers[0].json()["html"].count("data-workbench") == 1
     assert Ranking.objects.count() == 1
+
+
+def test_an_answer_is_acknowledged_however_late_its_receipt_is_asked_for_again(
+    project: Project, people: dict[str, User], as_role: AsRole, compose: Compose
+) -> None:
+    batch = compose(3)
+    place, client = held(project, people), as_role("annotator")
+    address, answer = (
+        f"/projects/{project.slug}/rank/{place.public_id}/submit/",
+        answer_to(place, besides=None),
+    )
+    change = {"key": str(uuid.uuid4()), "tiers": answer["tiers"][::-1], "besides": None}
+    amended = f"/projects/{project.slug}/history/{place.public_id}/amend/"
+    skipped = held(project, people) if post(client, address, answer).status_code == 200 else None
+    assert skipped is not None and post(client, amended, change).status_code == 200
+    passed_by = f"/projects/{project.slug}/rank/{skipped.public_id}/skip/"
+    skip = {"lease": str(skipped.lease), "besides": None}
+    receipts = [
+        post(client, *sent).json() for sent in ((address, answer), (amended, change), (passed_by, skip))
+    ]
+
+    close_batch(batch)
+    pause_member(project=project, user=people["annotator"])
+
+    again = [post(client, *sent) for sent in ((address, answer), (amended, change), (passed_by, skip))]
+    assert [response.status_code for response in again] == [200] * 3
+    assert [response.json() for response in again] == receipts
+    assert (Ranking.objects.count(), Skip.objects.count()) == (2, 1)
 
 
 @pytest.mark.parametrize(
