@@ -70,7 +70,7 @@ def test_a_gold_answer_rests_with_the_ordinary_one_that_was_given_before_it(
     assert gold.state == "open"
 
 
-def test_a_gold_answer_that_came_first_rests_with_the_one_after_it_and_alone_with_its_own_batch(
+def test_a_gold_answer_that_came_first_rests_with_the_one_after_it(
     project: Project, people: People, compose: Compose, compose_gold: Compose, always_gold: None
 ) -> None:
     (annotator,) = people(1)
