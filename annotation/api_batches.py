@@ -16,6 +16,7 @@ from annotation.api_access import ProjectViewSet
 from annotation.api_fields import Choice, Input, Integer, Number, Text
 from annotation.api_filters import LARGEST_ID, BatchFilters, PromptFilters, TaskFilters
 from annotation.api_quality import ProgressOut
+from annotation.lettering import LETTER_HELP, letter_of
 from annotation.models import (
     MAX_RESPONSES,
     MIN_RESPONSES,
@@ -25,6 +26,7 @@ from annotation.models import (
     Prompt,
     Source,
     Task,
+    TaskResponse,
 )
 from annotation.quality import batches_of
 from annotation.refusals import Refusal
@@ -137,9 +139,13 @@ class OrderOut(serializers.Serializer):
 
 class TaskResponseOut(serializers.Serializer):
     number = serializers.IntegerField(source="position")
+    letter = serializers.SerializerMethodField(help_text=LETTER_HELP)
     response = serializers.IntegerField(source="response_id")
     source = serializers.IntegerField(source="response.source_id")  # type: ignore[assignment]
     text = serializers.CharField(source="response.text", allow_blank=True)
+
+    def get_letter(self, shown: TaskResponse) -> str:
+        return letter_of(shown.position)
 
 
 class TaskOut(serializers.ModelSerializer):

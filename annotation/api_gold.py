@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
@@ -93,7 +94,7 @@ class GoldBatchOut(serializers.Serializer):
 class FeedbackOut(serializers.Serializer):
     """How the caller did on a qualification task that they ranked."""
 
-    assignment = serializers.IntegerField(source="assignment.pk")
+    assignment = serializers.UUIDField(source="assignment.public_id")
     tiers = serializers.ListField(
         child=serializers.ListField(child=serializers.IntegerField()), help_text="The caller's."
     )
@@ -163,10 +164,11 @@ class FeedbackViewSet(ProjectViewSet):
     queryset = Assignment.objects.select_related("batch__project", "task").order_by("pk")
     serializer_class = FeedbackOut
     project_path = "batch__project"
+    lookup_field, lookup_url_kwarg = "public_id", "id"
     throttle_scope = "ranking"
 
     @extend_schema(responses=FeedbackOut)
-    def feedback(self, request: Request, pk: int) -> Response:
+    def feedback(self, request: Request, pk: UUID) -> Response:
         """How the caller did on a qualification task that they ranked. 409 for any other task of theirs."""
         assignment = self.get_object()
         if assignment.annotator_id != request.user.pk:

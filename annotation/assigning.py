@@ -45,7 +45,9 @@ would only be kept from others."""
 
 
 @transaction.atomic
-def next_assignment(*, annotator: User, project: Project, besides: Collection[int] = ()) -> Assignment | None:
+def next_assignment(
+    *, annotator: User, project: Project, besides: Collection[UUID] = ()
+) -> Assignment | None:
     """Lease the annotator's next place: the one they hold, if their lease has time left, else the next open one of
     the open batches, by priority, then age, and in the batch's order.
 
@@ -55,9 +57,9 @@ def next_assignment(*, annotator: User, project: Project, besides: Collection[in
     (``Project.gold_share``) come gold ones.
 
     Args:
-        besides: assignments that they have already, so that the place ahead of these is meant. They stay as they are;
-            whoever holds ``MOST_AHEAD`` beside the one in work gets no other, and nothing comes ahead of what follows
-            a qualification task, since how they did is told before.
+        besides: assignments that they have already, by public id, so that the place ahead of these is meant. They stay
+            as they are; whoever holds ``MOST_AHEAD`` beside the one in work gets no other, and nothing comes ahead of
+            what follows a qualification task, since how they did is told before.
 
     Returns:
         The place, leased; None if there is nothing for them now.
@@ -69,7 +71,7 @@ def next_assignment(*, annotator: User, project: Project, besides: Collection[in
     member = take_turns(annotator, project)
     require_not_paused(member)
     # The one that was taken first is the one in work; another may be held ahead of it.
-    own = _held(annotator, project).exclude(pk__in=besides).order_by("leased_at", "pk")
+    own = _held(annotator, project).exclude(public_id__in=besides).order_by("leased_at", "pk")
     leased = list(_as_shown(own)) if own.exists() else []
     now = timezone.now()
     for held in leased:
@@ -81,7 +83,7 @@ def next_assignment(*, annotator: User, project: Project, besides: Collection[in
     if project.archived_at is not None:
         return None
     in_work = (
-        list(_held(annotator, project).filter(pk__in=besides).values_list("batch__kind", flat=True))
+        list(_held(annotator, project).filter(public_id__in=besides).values_list("batch__kind", flat=True))
         if besides
         else []
     )

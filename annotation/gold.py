@@ -71,8 +71,9 @@ def set_known_answer(*, task: Task, tiers: Tiers, by: User, note: str = "") -> R
     return review
 
 
-def adjudicate(*, task: Task, tiers: Tiers | None, by: User, note: str) -> Review:
-    """Store a task's right order and who gave it, in place of an earlier one. Lock the task before it.
+def adjudicate(*, task: Task, tiers: Tiers | None, by: User, note: str, version: str = "") -> Review:
+    """Store a task's right order and who gave it, in place of an earlier one. Lock the task before it. ``version``: of
+    the rankings that it judges, if it does.
 
     Raises:
         Refusal: the tiers are no order of the task's responses under the project's rules, or the note is too long.
@@ -81,7 +82,7 @@ def adjudicate(*, task: Task, tiers: Tiers | None, by: User, note: str) -> Revie
     task.gold_tiers = check_tiers(tiers, numbers, task.batch.project)
     note = check_note(note)
     task.save(update_fields=["gold_tiers"])
-    return _adjudication(task, by, note)
+    return _adjudication(task, by, note, version)
 
 
 def check_note(note: str) -> str:
@@ -269,7 +270,12 @@ def _make_tasks(batch: Batch, hands: Sequence[_Hand]) -> None:
         _adjudication(task, hand.known_by, hand.note)
 
 
-def _adjudication(task: Task, by: User, note: str) -> Review:
+def _adjudication(task: Task, by: User, note: str, version: str = "") -> Review:
     return Review.objects.create(
-        task=task, reviewer=by, verdict=Review.Verdict.ADJUDICATED, tiers=task.gold_tiers, note=note
+        task=task,
+        reviewer=by,
+        verdict=Review.Verdict.ADJUDICATED,
+        tiers=task.gold_tiers,
+        note=note,
+        version=version,
     )

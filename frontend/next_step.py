@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.urls import reverse
 
@@ -48,7 +48,8 @@ def next_step(*, project: Project, role: Role, member: Membership | None = None)
             "Start",
         )
     if open_work(project).exists():
-        return _rank(project)
+        # How far the batches are is not for those who are measured: a task that moves nothing would be a gold one.
+        return _rank(project) if may(role, Role.REVIEWER) else _ranking_step(project)
     return Step(
         "Nothing to rank yet", "No batch of tasks is open. A manager opens the next one; come back then."
     )
@@ -123,11 +124,17 @@ def _of_a_round(project: Project, going: Round, url: str) -> Step:
 def _rank(project: Project, batch: Batch | None = None) -> Step:
     batches = [batch] if batch is not None else list(open_work(project))
     progress = [batch_progress(one) for one in batches]
+    return replace(
+        _ranking_step(project),
+        done=sum(one.submitted for one in progress),
+        total=sum(one.places - one.skipped for one in progress),
+    )
+
+
+def _ranking_step(project: Project) -> Step:
     return Step(
         "Rank responses",
         "Read the responses to a prompt and put them in order, best first. Nobody sees where they came from.",
         reverse("rank", args=[project.slug]),
         "Start ranking",
-        done=sum(one.submitted for one in progress),
-        total=sum(one.places - one.skipped for one in progress),
     )

@@ -15,11 +15,11 @@ def drawn(view: Mapping[str, Any]) -> dict[str, Any]:
     """What the page needs beside a ``review_view``.
 
     Returns:
-        ``responses``: each with its ``letter`` and what the annotators flagged and rewrote of it; ``rankings``: each
+        ``responses``: each with what the annotators flagged of it; ``rankings``: each
         with its ``line`` (see ``line_of``) and demonstrations; ``divided``: the most divided pairs, by letters, with
         the number of ``more``; ``gold``, the adjudicated line or None; ``earlier``: verdicts, each with its line.
     """
-    letters = {response["number"]: chr(ord("A") + n) for n, response in enumerate(view["responses"])}
+    letters = {response["number"]: response["letter"] for response in view["responses"]}
     rankings = [
         {
             **ranking,
@@ -34,8 +34,7 @@ def drawn(view: Mapping[str, Any]) -> dict[str, Any]:
     ]
     return {
         "responses": [
-            {**response, "letter": letters[response["number"]], "flags": _flags(view, response["number"])}
-            for response in view["responses"]
+            {**response, "flags": _flags(view, response["number"])} for response in view["responses"]
         ],
         "tier_numbers": range(1, len(letters) + 1),
         "rankings": rankings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.functions import RandomUUID
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
@@ -119,8 +120,8 @@ class Task(models.Model):
 
 
 class TaskResponse(models.Model):
-    """Which number a response has in a task. Tiers rest on it: it never changes, and a ranked task keeps its responses
-    and gets no others (triggers hold that)."""
+    """Which number a response has in a task, dealt at random; its letter follows (`annotation.lettering`). Tiers rest
+    on it: it never changes, and a ranked task keeps its responses and gets no others (triggers hold that)."""
 
     task = models.ForeignKey(Task, models.CASCADE, related_name="task_responses")
     response = models.ForeignKey(Response, models.PROTECT, related_name="task_responses")
@@ -145,6 +146,9 @@ class Assignment(models.Model):
 
     ``lease`` names the present lease and is checked by every write, so that a place that expired and went to
     somebody else cannot be answered by the first. A skipped place was given up by too many annotators.
+
+    ``public_id`` is what addresses, browsers and programs know it by. It is random, since primary keys run in ranges by
+    batch: who saw them could tell the places of one batch, gold tasks say, from another's.
     """
 
     class State(models.TextChoices):
@@ -157,6 +161,7 @@ class Assignment(models.Model):
         UNCERTAINTY = "uncertainty"
         CONTROL = "control"
 
+    public_id = models.UUIDField(unique=True, editable=False, db_default=RandomUUID())
     # The unique constraints below begin with the task, and assignment_progress with the annotator: indexes of their
     # own would only lead the planner astray.
     task = models.ForeignKey(Task, models.CASCADE, related_name="assignments", db_index=False)

@@ -66,9 +66,9 @@ def do(act: str, annotator: User, tab: Tab, tiers: list[list[int]], project: Pro
         tab.key = uuid.uuid4()
         return
     if act == "ahead":
-        besides = [tab.place.pk] if tab.place is not None else []
+        besides = [tab.place.public_id] if tab.place is not None else []
         tab.ahead = next_assignment(annotator=annotator, project=project, besides=besides)
-        assert tab.ahead is None or tab.ahead.pk not in besides
+        assert tab.ahead is None or tab.ahead.public_id not in besides
         return
     if act == "go on":
         if tab.ahead is not None:

@@ -274,10 +274,10 @@ def test_nothing_is_leased_ahead_of_what_follows_a_qualification_task(
     in_work = take(annotator, project)
     exam = compose_gold(2, kind="qualification")
 
-    ahead = take(annotator, project, besides=[in_work.pk])
+    ahead = take(annotator, project, besides=[in_work.public_id])
 
     assert ahead.batch_id == exam.pk, "it may itself be ahead of an ordinary one"
     answer(in_work)
-    assert next_assignment(annotator=annotator, project=project, besides=[ahead.pk]) is None
+    assert next_assignment(annotator=annotator, project=project, besides=[ahead.public_id]) is None
     answer_rightly(ahead)
     assert take(annotator, project, besides=[]).batch_id == exam.pk

@@ -352,6 +352,54 @@ def test_a_verdict_on_what_has_changed_since_is_refused_and_changes_nothing(
     assert Review.objects.count() == 1
 
 
+def test_a_verdict_that_is_sent_again_is_answered_with_the_same_review(
+    project: Project, reviewer: User, ranked: Ranked
+) -> None:
+    accepted, returned, adjudicated = (ranked(ORDER, BACKWARDS) for _ in range(3))
+    verdicts: list[tuple[Task, dict[str, Any]]] = [
+        (accepted, {"verdict": "accepted", "note": " Fine. "}),
+        (
+            returned,
+            {"verdict": "returned", "ranking_id": returned.rankings.first().pk, "note": "Look again."},
+        ),
+        (adjudicated, {"verdict": "adjudicated", "tiers": ORDER}),
+    ]
+    for task, verdict in verdicts:
+        version = version_of(task)
+        first = judge(reviewer, task, version=version, **verdict)
+        assert judge(reviewer, task, version=version, **verdict) == first
+        # The receipt may come late: what happened since does not change what was answered.
+        for ranking in task.rankings.all():
+            change(ranking, [[1], [0], [2], [3]])
+        close_batch(task.batch)
+        assert judge(reviewer, task, version=version, **verdict) == first
+    assert Review.objects.count() == 3
+
+
+def test_another_verdict_on_what_one_has_judged_is_told_so(reviewer: User, ranked: Ranked) -> None:
+    task = ranked(ORDER, BACKWARDS)
+    version = version_of(task)
+    judge(reviewer, task, version=version)
+    for other in ({"verdict": "adjudicated", "tiers": ORDER}, {"note": "Fine."}):
+        refusal = refusal_of(partial(judge, reviewer, task, version=version, **other))
+        assert (refusal.code, refusal.field) == ("conflict", "version")
+        assert "You have judged this task already (accepted)" in refusal.sentence
+    theirs = refusal_of(partial(judge, new_reviewer(task.batch.project), task, version=version))
+    assert "was reviewed while you had it open" in theirs.sentence
+    assert Review.objects.count() == 1
+
+
+def test_one_verdict_sent_several_times_at_once_is_taken_once(
+    project: Project, reviewer: User, ranked: Ranked
+) -> None:
+    task = ranked(ORDER, BACKWARDS)
+    version = version_of(task)
+
+    outcomes = all_at_once([partial(judge, reviewer, task, version=version)] * 5)
+
+    assert outcomes == [Review.objects.get()] * 5
+
+
 def test_reviewers_who_ask_at_once_get_different_tasks(project: Project, ranked: Ranked) -> None:
     tasks = {ranked(ORDER, BACKWARDS).pk for _ in range(4)}
     reviewers = [new_reviewer(project) for _ in range(6)]

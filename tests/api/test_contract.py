@@ -28,7 +28,7 @@ def numbers(world: World) -> dict[str, object]:
         "sources": world.old.pk,
         "batches": world.open.pk,
         "tasks": world.held.task_id,
-        "assignments": world.held.pk,
+        "assignments": str(world.held.public_id),
         "rankings": world.ranking.pk,
         "datasets": world.dataset.pk,
         "model-versions": world.base.pk,

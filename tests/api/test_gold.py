@@ -96,7 +96,7 @@ def test_a_program_qualifies_and_is_told_how_it_did(world: World) -> None:
     assert held["qualification"] is True
     place = f"/api/v1/assignments/{held['assignment']}"
     assert client.get(f"{place}/feedback").status_code == 409
-    known = Assignment.objects.get(pk=held["assignment"]).task.gold_tiers
+    known = Assignment.objects.get(public_id=held["assignment"]).task.gold_tiers
     assert known is not None
 
     assert client.post(f"{place}/submit", answer(held, tiers=known[::-1])).status_code == 201

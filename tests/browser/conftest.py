@@ -17,6 +17,7 @@ from django.db import connection
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from annotation import assigning
 from annotation.models import Project, User
 from tests.browser import chromium
 from tests.frontend.conftest import people, project  # noqa: F401 (fixtures)
@@ -90,6 +91,12 @@ def let_requests_end() -> None:
             still = 0 if cursor.fetchone()[0] else still + 1
         if still == 3:
             return
+
+
+@pytest.fixture(autouse=True)
+def cards_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cards stand in the order of their letters, so that a test can tell them by either."""
+    monkeypatch.setattr(assigning, "shown_order", lambda task, annotator: sorted(task.replies))
 
 
 @pytest.fixture

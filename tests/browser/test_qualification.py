@@ -22,7 +22,7 @@ Picture = Callable[[Page, str], None]
 def place_known(page: Page, *, rightly: bool) -> None:
     """Order the task on the page by keys: as is known, or the other way round."""
     place = Assignment.objects.select_related("task").get(
-        pk=page.locator("[data-workbench]").get_attribute("data-assignment")
+        public_id=page.locator("[data-workbench]").get_attribute("data-assignment")
     )
     assert place.task.gold_tiers is not None
     tier_of = {number: tier for tier, (number,) in enumerate(place.task.gold_tiers, start=1)}

@@ -86,7 +86,7 @@ def test_the_next_task_is_there_at_once_while_the_answer_is_on_its_way(begin: Be
     wait_for(lambda: bool(held_up) or not page.wait_for_timeout(20))
     held_up[0].continue_()
     sent(page)
-    assert Ranking.objects.get().assignment_id == int(first)
+    assert str(Ranking.objects.get().assignment.public_id) == first
     expect(page.locator("[data-progress]")).to_have_text("1 done by you, 1 today")
 
 
@@ -135,19 +135,19 @@ def test_a_task_ahead_that_went_to_somebody_else_gives_way_before_anything_is_do
 ) -> None:
     page = begin()
     first = shown(page)
-    ahead = Assignment.objects.filter(state="leased").exclude(pk=first).get()
+    ahead = Assignment.objects.filter(state="leased").exclude(public_id=first).get()
     Assignment.objects.filter(pk=ahead.pk).update(leased_until=timezone.now() - timedelta(minutes=1))
     taken = next_assignment(annotator=people["reviewer"], project=project)
     assert taken == ahead
 
     page.clock.install()
-    page.clock.fast_forward(10_000)  # long enough ago that the page asks whether it is still theirs
+    page.clock.fast_forward(60_000)  # long enough ago that the page asks whether it is still theirs
     press(page, "1234")
     page.keyboard.press("Enter")
 
     expect(page.get_by_role("heading", name="Nothing is left for you right now")).to_be_visible()
     sent(page)
-    assert Ranking.objects.get().assignment_id == int(first)
+    assert str(Ranking.objects.get().assignment.public_id) == first
 
 
 def test_a_task_ahead_whose_time_ran_out_is_asked_for_before_it_is_shown(begin: Begin) -> None:
@@ -162,7 +162,7 @@ def test_a_task_ahead_whose_time_ran_out_is_asked_for_before_it_is_shown(begin: 
 
     assert f"/{shown(page)}/renew/" in renewed.value.url or f"/{first}/renew/" in renewed.value.url
     sent(page)
-    assert Assignment.objects.get(pk=shown(page)).leased_until > timezone.now()
+    assert Assignment.objects.get(public_id=shown(page)).leased_until > timezone.now()
 
 
 def test_who_leaves_gives_the_task_ahead_back_and_keeps_the_present_one(
@@ -174,7 +174,7 @@ def test_who_leaves_gives_the_task_ahead_back_and_keeps_the_present_one(
     page.goto(f"/projects/{project.slug}/")
 
     wait_for(lambda: Assignment.objects.filter(state="leased").count() == 1)
-    assert Assignment.objects.get(state="leased").pk == int(first)
+    assert str(Assignment.objects.get(state="leased").public_id) == first
 
 
 def test_a_task_is_given_back_and_what_was_done_of_it_stays_in_the_browser(
@@ -232,7 +232,7 @@ def test_without_a_network_one_goes_on_and_each_answer_is_sent_once(begin: Begin
 
     expect(page.get_by_text("You have ranked 2 tasks")).to_be_visible()
     assert Ranking.objects.count() == 2
-    assert Ranking.objects.first().assignment_id == int(first)
+    assert str(Ranking.objects.first().assignment.public_id) == first
 
 
 def test_a_server_that_fails_each_time_is_told_from_no_connection_and_asked_again_by_hand(
@@ -279,7 +279,7 @@ def test_a_server_that_fails_is_told_too_where_one_can_go_on(begin: Begin) -> No
     page.unroute("**/submit/")
     page.get_by_role("button", name="Try again").click()
     sent(page)
-    assert Ranking.objects.get().assignment_id == int(first)
+    assert str(Ranking.objects.get().assignment.public_id) == first
 
 
 def test_an_answer_whose_receipt_was_lost_is_not_taken_twice(begin: Begin) -> None:
@@ -375,7 +375,7 @@ def test_after_a_reload_an_answer_that_waits_is_sent_and_its_task_not_asked_agai
 
     gone(page, first)
     expect(page.locator("[data-count]")).to_have_text("0 of 4 ranked")
-    assert Ranking.objects.get().assignment_id == int(first)
+    assert str(Ranking.objects.get().assignment.public_id) == first
 
 
 def test_of_two_tabs_one_sends(begin: Begin) -> None:
@@ -424,6 +424,72 @@ def test_an_answer_survives_a_log_out_and_is_sent_after_the_next_log_in(begin: B
 # Refusals
 
 
+def skipped_too_late(page: Page, people: People, project: Project) -> Page:
+    """Another page of the project, after the ranking page was closed with a skip in it that the server will refuse."""
+    page.route("**/skip/", lambda route: route.abort())
+    page.keyboard.press("s")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 answer waits to be sent")).to_be_visible()
+    Assignment.objects.filter(state="leased").update(leased_until=timezone.now() - timedelta(minutes=1))
+    other = page.context.new_page()
+    page.close()
+    for _ in range(2):
+        place = next_assignment(annotator=people["reviewer"], project=project)
+        Assignment.objects.filter(pk=place.pk).update(state="submitted", lease=None, leased_until=None)
+    return other
+
+
+def test_a_skip_that_was_left_behind_and_came_too_late_is_told_calmly(
+    begin: Begin, project: Project, people: People
+) -> None:
+    other = skipped_too_late(begin(), people, project)
+
+    other.goto(f"/projects/{project.slug}/")
+
+    told = other.locator(
+        ".toast", has_text="came too late: its time had run out, so it may come to you again."
+    )
+    expect(told).to_contain_text("Nothing is lost by that.")
+    expect(told).to_have_class(re.compile("toast--info"))
+    other.goto(f"/projects/{project.slug}/rank/")
+    expect(other.locator("[data-refused] .notice")).to_have_count(0)
+    assert not Skip.objects.exists()
+
+
+def test_on_the_ranking_page_too_a_skip_that_came_too_late_is_told_calmly(
+    begin: Begin, project: Project, people: People
+) -> None:
+    other = skipped_too_late(begin(), people, project)
+
+    other.goto(f"/projects/{project.slug}/rank/")
+
+    expect(other.locator(".toast--info", has_text="came too late")).to_be_visible()
+    expect(other.get_by_role("alert")).to_have_count(0)
+    expect(other.locator("[data-refused] .notice")).to_have_count(0)
+
+
+def test_a_refused_skip_that_nobody_was_told_of_yet_stands_there_without_alarm(
+    begin: Begin, people: People, picture: Picture
+) -> None:
+    page = begin()
+    entry = {
+        "key": "left", "at": 1, "kind": "skip", "title": "Why is the sky blue?", "project": "", "assignment": "gone",
+        "tiers": [], "letters": {}, "body": {}, "refusal": {"code": "closed", "sentence": "This batch was closed."},
+    }  # fmt: skip
+    name = f"rankloop:outbox:{people['annotator'].pk}:left"
+    page.evaluate("([name, entry]) => localStorage.setItem(name, JSON.stringify(entry))", [name, entry])
+
+    page.reload()
+
+    told = page.locator("[data-refused] .notice")
+    expect(told).to_contain_text("Your skip of “Why is the sky blue?” came too late: its batch was closed.")
+    expect(told).to_have_class(re.compile("notice--info"))
+    expect(page.get_by_role("alert")).to_have_count(0)
+    picture(page, "rank-skip-too-late")
+    told.get_by_role("button", name="Dismiss").click()
+    expect(told).to_have_count(0)
+
+
 def test_an_answer_to_a_place_that_went_to_somebody_else_is_told_and_can_be_looked_at(
     begin: Begin, project: Project, people: People, picture: Picture
 ) -> None:
@@ -460,7 +526,7 @@ def test_a_refused_answer_stays_a_draft_should_its_task_come_back(
     begin: Begin, project: Project, people: People
 ) -> None:
     page = begin()
-    first = Assignment.objects.get(pk=shown(page))
+    first = Assignment.objects.get(public_id=shown(page))
     Assignment.objects.filter(pk=first.pk).update(leased_until=timezone.now() - timedelta(minutes=1))
     other = next_assignment(annotator=people["reviewer"], project=project)
     assert other == first
@@ -473,7 +539,7 @@ def test_a_refused_answer_stays_a_draft_should_its_task_come_back(
 
     press(page, "1234")
     page.keyboard.press("Enter")
-    expect(page.locator(f"[data-assignment='{first.pk}']")).to_be_visible()
+    expect(page.locator(f"[data-assignment='{first.public_id}']")).to_be_visible()
     assert tiers_on_board(page) == [["B"], ["A"], ["C"], ["D"]]
 
 
@@ -511,7 +577,7 @@ def test_an_answer_that_breaks_a_new_rule_is_gone_back_to(begin: Begin, project:
     expect(page.locator(f"[data-assignment='{second}']")).to_be_visible()
     assert tiers_on_board(page) == [["A"]], "what was done of it meanwhile is there"
     sent(page)
-    assert Ranking.objects.get().assignment_id == int(first)
+    assert str(Ranking.objects.get().assignment.public_id) == first
 
 
 # Undoing
@@ -544,7 +610,7 @@ def test_the_last_answer_is_undone_changed_in_place_and_the_present_task_kept(
         [[a], [b], [c], [d]],
         [[b], [c], [order for order in Ranking.objects.first().shown_order if order in (a, d)]],
     ]
-    assert Assignment.objects.get(pk=second).state == "leased"
+    assert Assignment.objects.get(public_id=second).state == "leased"
 
 
 def test_an_undone_answer_is_left_as_it_is(begin: Begin) -> None:

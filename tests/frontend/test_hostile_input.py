@@ -88,15 +88,15 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "version_id": version.pk,
         "number": round.number,
         "run_id": run.pk,
-        "assignment_id": held.pk,
+        "place_id": held.public_id,
         "ending": "csv",
         "change": "pause",
         "action": "retry",
     }
     own = {
-        "rank_change": {"assignment_id": ranked.pk},
-        "rank_change_in_place": {"assignment_id": ranked.pk},
-        "rank_amend": {"assignment_id": ranked.pk},
+        "rank_change": {"place_id": ranked.public_id},
+        "rank_change_in_place": {"place_id": ranked.public_id},
+        "rank_amend": {"place_id": ranked.public_id},
         "change_model_version": {"change": "archive"},
     }
 

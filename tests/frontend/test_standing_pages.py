@@ -26,7 +26,7 @@ def said(client: Client, address: str) -> str:
 
 def submit(client: Client, project: Project, place: Assignment, tiers: list[list[int]] | None) -> Any:
     return client.post(
-        f"/projects/{project.slug}/rank/{place.pk}/submit/",
+        f"/projects/{project.slug}/rank/{place.public_id}/submit/",
         json.dumps({"lease": str(place.lease), "key": str(uuid.uuid4()), "tiers": tiers}),
         content_type="application/json",
     )
@@ -71,8 +71,8 @@ def test_a_qualification_ranking_is_not_changed_in_the_history(
     fill_known(project, people["manager"])
     client, place = as_role("annotator"), held(project, people)
     submit(client, project, place, place.task.gold_tiers)
-    assert f"/history/{place.pk}/" not in said(client, f"/projects/{project.slug}/history/")
-    assert client.get(f"/projects/{project.slug}/history/{place.pk}/").status_code == 302
+    assert f"/history/{place.public_id}/" not in said(client, f"/projects/{project.slug}/history/")
+    assert client.get(f"/projects/{project.slug}/history/{place.public_id}/").status_code == 302
     assert Ranking.objects.get().revision == 1
 
 

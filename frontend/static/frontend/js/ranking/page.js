@@ -17,7 +17,7 @@ import { midnight, State } from "./state.js";
 import { whenNotKept } from "./storage.js";
 import { Strength } from "./strength.js";
 import { Task } from "./task.js";
-import { troubleInWords } from "./troubles.js";
+import { skipInWords, troubleInWords } from "./troubles.js";
 
 const JUST_SHOWN = 500;
 const JUST_LEASED = 5_000;
@@ -98,7 +98,7 @@ function afterPaint(painted) {
   ahead.lookAgain();
   prepare();
   // Its time begins now, and whether it is still this annotator's is known before much is done of it.
-  if (sheet === painted && task?.lease && Date.now() - sheet.at > JUST_LEASED) task.lease.renew();
+  if (sheet === painted && task?.lease && performance.now() - sheet.at > JUST_LEASED) task.lease.renew();
 }
 
 /** None of the tasks here is this annotator's any more: what they did of the shown one is kept, and nothing follows. */
@@ -215,9 +215,9 @@ function taken({ key, project }, { html, url, progress }) {
   else goOn("Submitted.");
 }
 
-function refused(entry, { code, sentence }) {
+function refused(entry, { code }) {
   if (entry.kind === "skip") {
-    toast(sentence, "warning");
+    toast(skipInWords(entry, code));
     outbox.dismiss(entry.key);
   }
   if (entry.key === last?.key) last = null;
