@@ -12,12 +12,12 @@ from annotation.batch_quality import quality_at_hand
 from annotation.batching import batch_progress, close_batch, compose_batch, pause_batch, reopen_batch
 from annotation.gold import compose_known
 from annotation.models import Assignment, Batch
+from annotation.order_worth import order_worth
 from annotation.refusals import Refusal
 from annotation.remarks import remark_counts
 from annotation.retiring import prompts_in_use
 from annotation.review_queue import queue
 from annotation.reviewing import review_figures
-from annotation.uncertainty import order_worth
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
 from frontend.forms_alignment import BatchForm, GoldBatchForm
@@ -53,6 +53,7 @@ def new_batch(request: ProjectRequest) -> HttpResponse:
                 overlap=given["overlap"],
                 priority=given["priority"],
                 order=given["order"],
+                control_share=given["control_share"],
                 max_per_annotator=given["max_per_annotator"],
             )
         except Refusal as refusal:
