@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from django.urls import reverse
 
 from alignment.models import ModelVersion, Round
+from alignment.round_reviews import review_awaited
 from annotation.batching import batch_progress, open_work
 from annotation.models import Batch, Membership, Project
 from annotation.standing import must_qualify, open_batches, paused_sentence
@@ -95,6 +96,13 @@ def _of_a_round(project: Project, going: Round, url: str) -> Step:
     name = f"Round {going.number}"
     if going.state in (State.ANNOTATING, State.JUDGING):
         batch = going.evaluation_batch if going.state == State.JUDGING else going.batch
+        if review_awaited(going, live=False):
+            return Step(
+                f"Review what {name.lower()} ranked",
+                "All its tasks are ranked. It waits for their review before it learns from them.",
+                url,
+                "See what it waits for",
+            )
         if batch is not None:
             return _rank(project, batch)
     if going.state == State.DECIDING:
