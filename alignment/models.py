@@ -172,6 +172,20 @@ class Round(models.Model):
         Batch, models.PROTECT, null=True, blank=True, related_name="evaluated_round"
     )
     dataset = models.ForeignKey(Dataset, models.PROTECT, null=True, blank=True, related_name="rounds")
+    review_waived_by = models.ForeignKey(
+        User,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Who went on without the review that the round's settings ask for.",
+    )
+    review_waived_at = models.DateTimeField(null=True, blank=True)
+    review_left = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="How many tasks still awaited their review then, or an amendment of a returned ranking.",
+    )
     created_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(db_default=Now())
     state_since = models.DateTimeField(db_default=Now())
@@ -185,6 +199,15 @@ class Round(models.Model):
                 fields=["project"],
                 condition=~Q(state__in=["promoted", "rejected", "cancelled"]),
                 name="round_one_at_a_time",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    review_waived_by__isnull=True, review_waived_at__isnull=True, review_left__isnull=True
+                )
+                | Q(
+                    review_waived_by__isnull=False, review_waived_at__isnull=False, review_left__isnull=False
+                ),
+                name="round_review_waiver_complete",
             ),
         ]
 

@@ -9,7 +9,7 @@ from django.dispatch import receiver
 
 from alignment.hints import advance_soon
 from alignment.models import Round
-from annotation.signals import batch_completed
+from annotation.signals import batch_completed, task_reviewed
 from training.models import Run
 from training.signals import run_ended
 
@@ -19,6 +19,13 @@ def look_at_the_batchs_round(batch_id: int, **kwargs: Any) -> None:
     for round_id in Round.objects.filter(Q(batch=batch_id) | Q(evaluation_batch=batch_id)).values_list(
         "pk", flat=True
     ):
+        advance_soon(round_id)
+
+
+@receiver(task_reviewed)
+def look_at_the_round_that_waits_for_reviews(batch_id: int, **kwargs: Any) -> None:
+    waiting = Round.objects.filter(batch=batch_id, state=Round.State.ANNOTATING)
+    for round_id in waiting.exclude(settings__annotation__review="none").values_list("pk", flat=True):
         advance_soon(round_id)
 
 

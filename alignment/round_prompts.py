@@ -7,6 +7,7 @@ import json
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, Q, QuerySet
@@ -93,13 +94,16 @@ def _lot(round: Round, prompt: Prompt) -> str:
 
 
 def _write(prompts: Iterable[Prompt]) -> Path:
-    """Return the file that holds the prompts. It is named by its content: no other choice, of this installation or of
-    one that had its home before, is ever taken for it, and writing it again changes nothing."""
-    content = "".join(
-        json.dumps({"id": str(p.pk), "prompt": p.messages, "context": p.context}, ensure_ascii=False) + "\n"
-        for p in prompts
-    ).encode()
-    path = settings.RANKLOOP_HOME / "prompts" / f"{hashlib.sha256(content).hexdigest()}.jsonl"
+    records = ({"id": str(p.pk), "prompt": p.messages, "context": p.context} for p in prompts)
+    return write_lines("prompts", records)
+
+
+def write_lines(folder: str, records: Iterable[dict[str, Any]]) -> Path:
+    """Return the file in a folder of the home that holds the records as JSON lines, for runs to read. It is named by
+    its content: no other choice, of this installation or of one that had its home before, is ever taken for it, and
+    writing it again changes nothing."""
+    content = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+    path = Path(settings.RANKLOOP_HOME) / folder / f"{hashlib.sha256(content).hexdigest()}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4()}.part")
     draft.write_bytes(content)

@@ -17,6 +17,7 @@ from django.utils import timezone
 from annotation.leasing import release
 from annotation.likeness import are_alike, digest_of, hands_of
 from annotation.models import (
+    CONTROL_SHARE,
     MAX_RESPONSES,
     MIN_RESPONSES,
     Assignment,
@@ -84,6 +85,7 @@ def compose_batch(
     seed: int = 0,
     priority: int = 0,
     order: str = Batch.Order.OLDEST,
+    control_share: float = CONTROL_SHARE,
     max_per_annotator: int | None = None,
     drawn_by: Iterable[UUID] | None = None,
 ) -> BatchReport:
@@ -99,6 +101,7 @@ def compose_batch(
         overlap: how many annotators rank each task; at most ``MOST_ANNOTATORS``.
         kind: ``annotation`` or ``evaluation``; `annotation.gold` composes the others.
         order: in which its tasks are handed out, see `annotation.ordering`.
+        control_share: where the most uncertain come first, the share of places drawn by chance beside them.
         max_per_annotator: the most tasks of it that one annotator is given; None: no limit.
         drawn_by: only responses of these sample runs or imports; None: all.
 
@@ -125,6 +128,7 @@ def compose_batch(
         overlap=overlap,
         priority=priority,
         order=order,
+        control_share=control_share,
         max_per_annotator=max_per_annotator,
     )
     save_new(batch)

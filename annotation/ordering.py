@@ -18,9 +18,6 @@ from django.db.backends.utils import CursorWrapper
 
 from annotation.models import Assignment, Batch, Membership
 
-CONTROL_SHARE = 0.2
-"""Of the places of a batch whose most uncertain tasks come first, how many are drawn by chance, to compare with."""
-
 
 @dataclass(frozen=True, slots=True)
 class Seeker:
@@ -184,20 +181,20 @@ BY_CHANCE = Search(_BY_CHANCE)
 CONTROL = Search(_BY_CHANCE, Assignment.ChosenBy.CONTROL)
 
 
-def _oldest_first() -> Sequence[Search]:
+def _oldest_first(control_share: float) -> Sequence[Search]:
     return (OLDEST_FIRST,)
 
 
-def _most_uncertain_first() -> Sequence[Search]:
-    by_chance = random.random() < CONTROL_SHARE  # noqa: S311 - no secret; what it gave is stored
+def _most_uncertain_first(control_share: float) -> Sequence[Search]:
+    by_chance = random.random() < control_share  # noqa: S311 - no secret; what it gave is stored
     return (CONTROL,) if by_chance else (MOST_UNCERTAIN, BY_CHANCE)
 
 
-ORDERS: Mapping[str, Callable[[], Sequence[Search]]] = {
+ORDERS: Mapping[str, Callable[[float], Sequence[Search]]] = {
     Batch.Order.OLDEST: _oldest_first,
     Batch.Order.UNCERTAINTY: _most_uncertain_first,
 }
-"""By ``Batch.order``: the searches to try in turn, for one place."""
+"""By ``Batch.order``: the searches to try in turn for one place, given the batch's ``control_share``."""
 
 
 def find_place(batches: Sequence[Batch], seeker: Seeker, *, lock: bool = True) -> Found | None:
@@ -207,9 +204,10 @@ def find_place(batches: Sequence[Batch], seeker: Seeker, *, lock: bool = True) -
         batches: the first ones come first; those that are not open by now are passed over.
         lock: False only looks whether there is one.
     """
-    for order, group in groupby(batches, key=lambda batch: batch.order):
+    alike = groupby(batches, key=lambda batch: (batch.order, batch.control_share))
+    for (order, control_share), group in alike:
         of_order = [batch.pk for batch in group]
-        for search in ORDERS[order]():
+        for search in ORDERS[order](control_share):
             if (place := _run(search, of_order, seeker, lock)) is not None:
                 return Found(place, search.chosen_by)
     everywhere = [batch.pk for batch in batches]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from django.db import connection, transaction
 from django.db.models import Count, QuerySet
@@ -15,6 +16,7 @@ from annotation.refusals import Refusal
 from annotation.returning import returned_note, returned_rankings
 from annotation.review_queue import complete_tasks, forget_count, own_tasks, release_claim
 from annotation.showing_reviews import version_of
+from annotation.signals import task_reviewed
 from annotation.submitting import current_rankings
 
 Verdict = Review.Verdict
@@ -98,6 +100,9 @@ def review_task(
         )
     release_claim(task.pk, reviewer)
     forget_count(project)
+    transaction.on_commit(
+        partial(task_reviewed.send_robust, sender=Batch, batch_id=task.batch_id), robust=True
+    )
     return review
 
 

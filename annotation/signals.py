@@ -4,3 +4,6 @@ from django.dispatch import Signal
 
 batch_completed = Signal()
 """A batch has no place left to rank. Sent with ``batch_id``."""
+
+task_reviewed = Signal()
+"""A reviewer gave a verdict on a task. Sent with its ``batch_id``."""

@@ -78,7 +78,7 @@ def open_batches(project: Project) -> list[Batch]:
     """The project's open batches of every kind, in the order in which they are handed out."""
     return list(
         project.batches.filter(state=Batch.State.OPEN)
-        .only("pk", "project", "kind", "order", "max_per_annotator", "priority")
+        .only("pk", "project", "kind", "order", "control_share", "max_per_annotator", "priority")
         .order_by("-priority", "pk")
     )
 

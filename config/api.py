@@ -173,6 +173,7 @@ ENDPOINTS = tuple(
         ("GET", "rounds/<int:pk>", RoundsViewSet, "retrieve", REVIEWER),
         ("GET", "rounds/<int:pk>/win-rates", RoundsViewSet, "win_rates", REVIEWER),
         ("POST", "rounds/<int:pk>/close-annotation", RoundsViewSet, "close_annotation", MANAGER),
+        ("POST", "rounds/<int:pk>/waive-review", RoundsViewSet, "waive_review", MANAGER),
         ("POST", "rounds/<int:pk>/retry", RoundsViewSet, "retry", MANAGER),
         ("POST", "rounds/<int:pk>/cancel", RoundsViewSet, "cancel", MANAGER),
         ("POST", "rounds/<int:pk>/promote", RoundsViewSet, "promote", MANAGER),

@@ -17,7 +17,18 @@ from alignment.models import ModelVersion
 from alignment.sources import SourceSettings
 from annotation.batching import KNOWN_ANSWERS, MOST_ANNOTATORS
 from annotation.gold import tasks_with_known_answers
-from annotation.models import MAX_OVERLAP, MAX_RESPONSES, MIN_RESPONSES, Batch, Project, Source, Task, User
+from annotation.models import (
+    CONTROL_SHARE,
+    MAX_CONTROL_SHARE,
+    MAX_OVERLAP,
+    MAX_RESPONSES,
+    MIN_RESPONSES,
+    Batch,
+    Project,
+    Source,
+    Task,
+    User,
+)
 from frontend.forms import Form, StorableJSONField
 
 FEW_SHOT_HELP = (
@@ -171,6 +182,26 @@ class MostPerAnnotator(forms.IntegerField):
         )
 
 
+class ControlShare(forms.FloatField):
+    """How many places of a batch in an uncertain order are drawn by chance all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label="Share by chance",
+            required=False,
+            min_value=0,
+            max_value=MAX_CONTROL_SHARE,
+            initial=CONTROL_SHARE,
+            help_text="With the most uncertain first: so many tasks are drawn by chance beside them (0.2 is one in "
+            "five), so that the batch can tell what its order is worth.",
+        )
+
+    def clean(self, value: Any) -> float:
+        """The share; what is usual where none was said."""
+        given: float | None = super().clean(value)
+        return CONTROL_SHARE if given is None else given
+
+
 class BatchForm(Form):
     name = forms.CharField(max_length=200)
     sources = forms.ModelMultipleChoiceField(
@@ -187,9 +218,9 @@ class BatchForm(Form):
     )
     order = forms.ChoiceField(
         choices=Batch.Order.choices,
-        help_text="Most uncertain first: tasks on which annotators disagree come before the others, with one in five "
-        "drawn by chance to compare with.",
+        help_text="Most uncertain first: tasks on which annotators disagree come before the others.",
     )
+    control_share = ControlShare()
     max_per_annotator = MostPerAnnotator()
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:

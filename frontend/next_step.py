@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from django.urls import reverse
 
 from alignment.models import ModelVersion, Round
+from alignment.round_reviews import review_awaited
 from annotation.batching import batch_progress, open_work
 from annotation.models import Batch, Membership, Project
 from annotation.qualifying import Qualification, qualifications_of, stranded_sentence
@@ -100,6 +101,13 @@ def _of_a_round(project: Project, going: Round, url: str) -> Step:
     name = f"Round {going.number}"
     if going.state in (State.ANNOTATING, State.JUDGING):
         batch = going.evaluation_batch if going.state == State.JUDGING else going.batch
+        if review_awaited(going, live=False):
+            return Step(
+                f"Review what {name.lower()} ranked",
+                "All its tasks are ranked. It waits for their review before it learns from them.",
+                url,
+                "See what it waits for",
+            )
         if batch is not None:
             return _rank(project, batch)
     if going.state == State.DECIDING:

@@ -92,7 +92,7 @@ PROJECT_PAGES = [
     path("rounds/<int:number>/answers/", rounds.round_answers, name="round_answers"),
     path("rounds/<int:number>/live/", rounds.round_live, name="round_live"),
     re_path(
-        "^rounds/(?P<number>[0-9]{1,18})/(?P<action>close-annotation|retry|cancel|promote|reject)/$",
+        "^rounds/(?P<number>[0-9]{1,18})/(?P<action>close-annotation|waive-review|retry|cancel|promote|reject)/$",
         rounds.change_round,
         name="change_round",
     ),

@@ -4,6 +4,8 @@ from annotation.models.answers import AspectRating, Demonstration, Flag, Ranking
 from annotation.models.material import Prompt, Response, Source
 from annotation.models.people import ApiToken, Aspect, Membership, Project, User
 from annotation.models.tasks import (
+    CONTROL_SHARE,
+    MAX_CONTROL_SHARE,
     MAX_OVERLAP,
     MAX_RESPONSES,
     MIN_RESPONSES,
@@ -15,6 +17,8 @@ from annotation.models.tasks import (
 )
 
 __all__ = [
+    "CONTROL_SHARE",
+    "MAX_CONTROL_SHARE",
     "MAX_OVERLAP",
     "MAX_RESPONSES",
     "MIN_RESPONSES",

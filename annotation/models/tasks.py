@@ -14,6 +14,9 @@ from annotation.models.people import Project, User
 
 MIN_RESPONSES, MAX_RESPONSES = 2, 9
 MAX_OVERLAP = 1000
+CONTROL_SHARE, MAX_CONTROL_SHARE = 0.2, 0.5
+"""Of the places of a batch whose most uncertain tasks come first, how many are drawn by chance, to compare with: what
+it is unless said, and the most."""
 
 
 class Batch(models.Model):
@@ -54,6 +57,11 @@ class Batch(models.Model):
         null=True, blank=True, help_text="Most tasks of it that one annotator is given; empty: no limit."
     )
     order = models.CharField(max_length=11, choices=Order.choices, default=Order.OLDEST)
+    control_share = models.FloatField(
+        default=CONTROL_SHARE,
+        validators=[MinValueValidator(0.0), MaxValueValidator(MAX_CONTROL_SHARE)],
+        help_text="Where the most uncertain tasks come first: the share of places drawn by chance beside them.",
+    )
     state = models.CharField(max_length=6, choices=State.choices, default=State.OPEN)
     created_at = models.DateTimeField(db_default=Now())
     closed_at = models.DateTimeField(null=True, blank=True)
@@ -72,6 +80,10 @@ class Batch(models.Model):
             ),
             models.CheckConstraint(condition=Q(order__in=["oldest", "uncertainty"]), name="batch_order"),
             models.CheckConstraint(condition=Q(max_per_annotator__gte=1), name="batch_max_per_annotator"),
+            models.CheckConstraint(
+                condition=Q(control_share__gte=0, control_share__lte=MAX_CONTROL_SHARE),
+                name="batch_control_share",
+            ),
         ]
 
     def __str__(self) -> str:

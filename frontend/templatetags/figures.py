@@ -59,6 +59,13 @@ def percent(share: float | None, digits: int = 0) -> str:
 
 
 @register.filter
+def points(difference: float) -> str:
+    """A difference of two shares in percentage points, with its sign."""
+    number = round(100 * difference, 1) + 0.0  # no negative zero
+    return f"{number:+.1f} points".replace("-", "\N{MINUS SIGN}") if number else "0.0 points"
+
+
+@register.filter
 def other_share(share: float) -> float:
     """What a share leaves of the whole."""
     return 1 - share

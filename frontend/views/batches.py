@@ -19,13 +19,13 @@ from annotation.batching import (
 )
 from annotation.gold import compose_known
 from annotation.models import Assignment, Batch
+from annotation.order_worth import order_worth
 from annotation.qualifying import stranded
 from annotation.refusals import Refusal
 from annotation.remarks import remark_counts
 from annotation.retiring import prompts_in_use
 from annotation.review_queue import queue
 from annotation.reviewing import review_figures
-from annotation.uncertainty import order_worth
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
 from frontend.forms_alignment import BatchForm, GoldBatchForm
@@ -61,6 +61,7 @@ def new_batch(request: ProjectRequest) -> HttpResponse:
                 overlap=given["overlap"],
                 priority=given["priority"],
                 order=given["order"],
+                control_share=given["control_share"],
                 max_per_annotator=given["max_per_annotator"],
             )
         except Refusal as refusal:

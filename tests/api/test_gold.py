@@ -188,11 +188,12 @@ def test_a_batch_in_the_order_of_uncertainty_takes_numbers_and_tells_what_they_a
         "responses_per_task": 2,
         "overlap": 2,
         "order": "uncertainty",
+        "control_share": 0.25,
         "max_per_annotator": 3,
         "priority": 5,
     }
     made = manager.post(f"{project_of(world)}/batches", body).json()["batch"]
-    assert (made["order"], made["max_per_annotator"]) == ("uncertainty", 3)
+    assert (made["order"], made["control_share"], made["max_per_annotator"]) == ("uncertainty", 0.25, 3)
     address = f"/api/v1/batches/{made['id']}"
     task = Task.objects.filter(batch=made["id"]).order_by("-pk").first()
     assert task is not None
@@ -204,6 +205,11 @@ def test_a_batch_in_the_order_of_uncertainty_takes_numbers_and_tells_what_they_a
     assert manager.post(f"{address}/uncertainty", stranger).status_code == 422
     assert manager.post(f"/api/v1/batches/{world.open.pk}/uncertainty", stranger).status_code == 409
     worth = manager.get(f"{address}/order").json()
-    assert worth["order"] == "uncertainty"
-    assert [each["chosen_by"] for each in worth["worth"]] == ["uncertainty", "control"]
-    assert manager.get(f"/api/v1/batches/{world.open.pk}/order").json() == {"order": "oldest", "worth": []}
+    assert (worth["order"], worth["control_share"]) == ("uncertainty", 0.25)
+    assert (worth["worth"]["depths"], worth["worth"]["difference"], worth["worth"]["compared"]) == (
+        [],
+        None,
+        0,
+    )
+    oldest = manager.get(f"/api/v1/batches/{world.open.pk}/order").json()
+    assert (oldest["order"], oldest["worth"]) == ("oldest", None)

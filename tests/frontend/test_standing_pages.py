@@ -239,6 +239,10 @@ def test_a_batch_in_the_order_of_uncertainty_says_what_the_order_is_worth(
     page = said(as_role("reviewer"), f"/projects/{project.slug}/batches/{batch.pk}/")
     assert "What the order is worth" in page and "most uncertain first" in page
     assert "at most 5 an annotator" in page
+    assert "20 % of the tasks are drawn by chance" in page and "not enough to compare yet" in page
+    none = compose(2, overlap=2, order="uncertainty", control_share=0.0)
+    page = said(as_role("reviewer"), f"/projects/{project.slug}/batches/{none.pk}/")
+    assert "No task of this batch is drawn by chance" in page
     assert "What the order is worth" not in said(
         as_role("reviewer"), f"/projects/{project.slug}/batches/{compose().pk}/"
     )

@@ -14,18 +14,17 @@ from typing import Any
 import torch
 
 from training.engine.actor_critic import RewardLoader
-from training.engine.conversation import render
 from training.engine.events import Events
 from training.engine.interrupt import Interrupt
-from training.engine.judging import Judge
+from training.engine.judging import Judge, episode_of, task_of
 from training.engine.methods import EvaluateMethod, ParametersSpec
-from training.engine.models import choose_device, encode_prompt
+from training.engine.models import choose_device
 from training.engine.parameters import load_for_training, with_adapters
 from training.engine.ppo_losses import just_mine
 from training.engine.prompts import Prompt
 from training.engine.responses import PartialOutput, Response
 from training.engine.reward_models import read_rewards
-from training.engine.rollout import Episode, PassMaker, Task
+from training.engine.rollout import PassMaker
 from training.engine.sampling import Sampler
 from training.engine.spec import Spec
 from training.engine.tree_attention import install
@@ -76,13 +75,9 @@ def best_of_n(
         penalty=0.0,
         total=just_mine,
     )
-    tasks = [_task(prompt, method, tokenizer) for prompt in prompts]
+    tasks = [task_of(prompt, method, tokenizer) for prompt in prompts]
     number_of = {task.id: number for number, task in enumerate(tasks)}
-    episodes = [
-        # Read as if it had ended: the closing tokens are the judge's to add.
-        Episode(number_of[r.id], (*tokenizer.encode(r.text, add_special_tokens=False), padding), True)
-        for r in responses
-    ]
+    episodes = [episode_of(number_of[r.id], r.text, tokenizer) for r in responses]
     with torch.no_grad():
         scores = judge.scores(tasks, episodes, interrupt.check).tolist()
     best: dict[str, tuple[float, Response]] = {}
@@ -90,14 +85,3 @@ def best_of_n(
         if response.id not in best or score > best[response.id][0]:
             best[response.id] = score, response
     return [best[prompt.id][1] for prompt in prompts], partial
-
-
-def _task(prompt: Prompt, method: EvaluateMethod, tokenizer: Any) -> Task:
-    shown = render(
-        prompt.messages,
-        context=prompt.context,
-        system_prompt=method.system_prompt,
-        few_shot=method.few_shot,
-        give_context=method.give_context,
-    )
-    return Task(prompt.id, tuple(prompt.messages), tuple(shown), tuple(encode_prompt(tokenizer, shown)))

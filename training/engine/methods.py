@@ -50,6 +50,18 @@ class SampleData:
 
     prompts: str = setting()
     """A JSONL file of prompts, see `training.engine.prompts`."""
+    responses: str | None = setting(None)
+    """A JSONL file of responses that are there, see `training.engine.reward_scores`: `rewards` score them, and nothing
+    is drawn."""
+    rewards: tuple[str, ...] = setting(())
+    """Folders that reward runs left. Adapters must have been trained on the spec's model."""
+
+    def __post_init__(self) -> None:
+        if (self.responses is None) != (not self.rewards):
+            raise Refused(
+                "`data.responses` and `data.rewards` go together: responses that are there, and the reward models that "
+                "score them. Give both, or neither to draw responses."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
