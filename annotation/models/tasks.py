@@ -19,7 +19,8 @@ class Batch(models.Model):
     """Tasks released together. ``overlap`` is how many annotators rank each task.
 
     Tasks of a *qualification* batch have known answers and are ranked before all others, each answer being told how it
-    did; those of a *gold* batch are mixed among the others, unmarked. Neither kind teaches a model.
+    did; those of a *gold* batch are mixed among the others, unmarked. Neither kind teaches a model. The rankings of an
+    *imported* batch came with it, from people who have no account: it is closed from the start.
     """
 
     class Kind(models.TextChoices):
@@ -27,6 +28,7 @@ class Batch(models.Model):
         EVALUATION = "evaluation"
         QUALIFICATION = "qualification"
         GOLD = "gold"
+        IMPORTED = "imported"
 
     class State(models.TextChoices):
         OPEN = "open"
@@ -64,7 +66,8 @@ class Batch(models.Model):
             ),
             models.CheckConstraint(condition=Q(state__in=["open", "paused", "closed"]), name="batch_state"),
             models.CheckConstraint(
-                condition=Q(kind__in=["annotation", "evaluation", "qualification", "gold"]), name="batch_kind"
+                condition=Q(kind__in=["annotation", "evaluation", "qualification", "gold", "imported"]),
+                name="batch_kind",
             ),
             models.CheckConstraint(condition=Q(order__in=["oldest", "uncertainty"]), name="batch_order"),
             models.CheckConstraint(condition=Q(max_per_annotator__gte=1), name="batch_max_per_annotator"),
