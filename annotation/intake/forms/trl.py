@@ -5,6 +5,7 @@ https://huggingface.co/docs/trl/dataset_formats, "Preference".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from os.path import commonprefix
 
@@ -49,8 +50,8 @@ def _parts(row: Row) -> tuple[Messages, list[str]]:
 def _common(texts: list[str]) -> tuple[Messages, list[str]]:
     """The words that both texts begin with are the prompt."""
     common = commonprefix(texts)
-    if any(not text[len(common) : len(common) + 1].isspace() and len(text) > len(common) for text in texts):
-        common = common[: len(common) - len(common.split()[-1])] if common.strip() and not common[-1:].isspace() else common
+    if any(text[len(common) : len(common) + 1].strip() for text in texts):
+        common = re.sub(r"\S+\Z", "", common)  # not in the middle of a word
     if not common.strip():
         raise BadField("chosen", "and rejected have no first words in common, and there is no prompt")
     return said_by_user(common.strip(), "chosen"), [text[len(common) :].strip() for text in texts]
