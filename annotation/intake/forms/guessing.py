@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 PROMPTS = ("prompt", "instruction", "question", "query", "input", "messages", "conversation", "context", "text")
-RESPONSES = re.compile(r"(response|reply|answer|completion|generation|output|result|candidate|text|left|right)", re.I)
+RESPONSES = re.compile(r"(response|reply|answer|completion|generation|output|result|candidate|text)", re.I)
+SIDES = re.compile(r"(left|right)", re.I)
 NOT_TEXT = re.compile(r"(model|source|score|rank|rating|token|length|_id\b|\bid\b|author|time|date)", re.I)
 
 
@@ -23,8 +24,9 @@ def prompt_among(columns: Sequence[str]) -> str:
 
 def responses_among(columns: Sequence[str]) -> list[str]:
     """The columns that seem to hold responses, in their order."""
-    prompt = prompt_among(columns)
-    return [name for name in columns if name != prompt and RESPONSES.search(name) and not NOT_TEXT.search(name)]
+    texts = [name for name in columns if name != prompt_among(columns) and not NOT_TEXT.search(name)]
+    named = [name for name in texts if RESPONSES.search(name)]
+    return named if len(named) > 1 else [name for name in texts if SIDES.search(name)] or named
 
 
 def is_of(kind: type | tuple[type, ...], values: Iterable[Any]) -> bool:
