@@ -315,6 +315,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 10},
     },
     "expire leases": {"task": "annotation.tasks.expire_leases", "schedule": 60.0, "options": {"expires": 60}},
+    "sweep imports": {"task": "annotation.tasks.sweep_imports", "schedule": 10.0, "options": {"expires": 10}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(RANKLOOP_HOME / "celerybeat-schedule")
 if CELERY_BROKER_URL.startswith("filesystem://"):
