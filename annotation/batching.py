@@ -33,6 +33,8 @@ MOST_ANNOTATORS = 100
 """The most that rank a task to teach or judge a model; tasks with known answers measure up to ``MAX_OVERLAP``."""
 KNOWN_ANSWERS = (Batch.Kind.QUALIFICATION, Batch.Kind.GOLD)
 """Kinds of batches that measure annotators. Their rankings teach no model and judge none, and nobody waits for them."""
+COMPOSED = (Batch.Kind.ANNOTATION, Batch.Kind.EVALUATION)
+"""Kinds of batches that are composed of prompts and sources; `annotation.gold` and `annotation.intake` make others."""
 TOO_FEW = "fewer than 2 different responses"
 
 # Asked after each answer, so in SQL that is not composed anew each time. The orders are those of the indexes
@@ -109,6 +111,10 @@ def compose_batch(
             f"The tasks of a {kind} batch have known answers, and sources have none. Compose it of tasks with known "
             "answers.",
             field="kind",
+        )
+    if kind not in COMPOSED:
+        raise Refusal(
+            "invalid", f"A batch of the kind {kind!r:.40} is not composed: its rankings come with it.", field="kind"
         )
     if overlap > MOST_ANNOTATORS:
         raise Refusal(

@@ -40,6 +40,16 @@ class BadLines:
             self.listed.append(error)
 
 
+class LinesWrong(Refusal):
+    """Nothing was kept because of bad lines; ``bad`` says of how many, of which ``lines`` has the first."""
+
+    def __init__(self, sentence: str, bad: BadLines) -> None:
+        super().__init__(
+            "invalid", sentence, field="file", lines=sorted(bad.listed, key=lambda error: error.line)
+        )
+        self.bad = bad.count
+
+
 @dataclass(frozen=True, slots=True)
 class Brought:
     """What an import did, in numbers, which lines it left out, and the batch of its new rankings, if there were any."""
@@ -72,7 +82,8 @@ def bring_in(
         skip_bad: leave bad lines out, rather than refuse the file for them.
 
     Raises:
-        Refusal: lines are bad (``lines`` lists the first 1,000), or there are none, or none is good.
+        LinesWrong: lines are bad, or, where those are left out, all of them.
+        Refusal: there are none.
     """
     stage, bad, seen, line = Stage(project, name), BadLines(), 0, 0
     for line, row in rows:
@@ -89,10 +100,8 @@ def bring_in(
     tell("Reading", seen)
     if not seen:
         raise Refusal("invalid", "The file holds no rows.", field="file")
-    if bad.count and not skip_bad:
-        raise refusal_of(bad, seen)
-    if bad.count == seen:
-        raise refusal_of(bad, seen)
+    if bad.count and (not skip_bad or bad.count == seen):
+        raise _refusal_of(bad, seen)
     stage.flush()
     settled = settle(
         project=project, name=name, drawn_by=drawn_by, tell=lambda step: tell("Storing", step)
@@ -101,7 +110,7 @@ def bring_in(
         bad.add(error)
     bad.count += settled.too_many - len(settled.errors)
     if settled.too_many and not skip_bad:
-        raise refusal_of(bad, seen)
+        raise _refusal_of(bad, seen)
     return Brought(seen, _report(seen, bad, stage, settled), bad, settled.batch)
 
 
@@ -120,17 +129,14 @@ def items_of(line: int, row: Row, form: Form, mapping: Mapping) -> list[Item] | 
     return items
 
 
-def refusal_of(bad: BadLines, seen: int) -> Refusal:
-    """What is told where nothing was kept because of bad lines."""
+def _refusal_of(bad: BadLines, seen: int) -> LinesWrong:
     first = min(bad.listed, key=lambda error: error.line)
     where = f"{first.field}: " if first.field else ""
     listed = f" The first {MOST_ERRORS_LISTED:,} are listed." if bad.count > len(bad.listed) else ""
-    return Refusal(
-        "invalid",
+    return LinesWrong(
         f"{bad.count:,} of {seen:,} lines {'is' if bad.count == 1 else 'are'} wrong, so nothing was imported. "
-        f"Line {first.line}: {where}{first.reason}.{listed}",
-        field="file",
-        lines=sorted(bad.listed, key=lambda error: error.line),
+        f"Line {first.line:,}: {where}{first.reason}.{listed}",
+        bad,
     )
 
 

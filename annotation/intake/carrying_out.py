@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterable
 from datetime import timedelta
 from types import TracebackType
 from typing import IO, Any
@@ -13,7 +14,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models.functions import Now
 
 from annotation.intake import files
-from annotation.intake.bringing import Brought, bring_in
+from annotation.intake.bringing import Brought, LinesWrong, bring_in
 from annotation.intake.forms import form_named
 from annotation.intake.jobs import LEASE_SECONDS, State, claim, held, send_next
 from annotation.intake.settling import STEPS
@@ -45,8 +46,10 @@ def carry_out(import_id: int, *, beside_others: bool = False) -> Import | None:
                 _bring(job, pulse)
             except Stopped:
                 _end(job, State.CANCELLED, "It was cancelled; nothing was imported.")
+            except LinesWrong as refusal:
+                _end(job, State.FAILED, refusal.sentence, refusal.lines, refusal.bad)
             except Refusal as refusal:
-                _end(job, State.FAILED, refusal.sentence, refusal.lines)
+                _end(job, State.FAILED, refusal.sentence)
             except DatabaseError:
                 if not pulse.stopped:
                     raise
@@ -76,6 +79,8 @@ def _bring(job: Import, pulse: Pulse) -> None:
             skip_bad=job.skip_bad,
             tell=pulse.tell,
         )
+        # Foreign keys of millions of rows are checked while the claim can still be renewed, not in the commit.
+        connection.check_constraints()
         if not _succeed(job, brought):
             raise Stopped
 
@@ -99,20 +104,19 @@ def _succeed(job: Import, brought: Brought) -> int:
     )
 
 
-def _end(job: Import, state: State, reason: str, lines: list[LineError] | None = None) -> None:
-    bad = lines or []
+def _end(job: Import, state: State, reason: str, lines: Iterable[LineError] = (), bad: int = 0) -> None:
     held(job).update(
         state=state,
         reason=reason,
         phase="",
         lease_until=None,
-        errors=_listed(bad),
-        bad=len(bad),
+        errors=_listed(lines),
+        bad=bad,
         ended_at=Now(),
     )
 
 
-def _listed(lines: list[LineError]) -> list[dict[str, Any]]:
+def _listed(lines: Iterable[LineError]) -> list[dict[str, Any]]:
     return [
         {"line": error.line, "field": error.field, "reason": error.reason}
         for error in sorted(lines, key=lambda error: error.line)
@@ -131,7 +135,7 @@ class Pulse:
         self.file: IO[bytes] | None = None
         self.stopped = False
         self.over = threading.Event()
-        self.working = connection.connection
+        self.working: Any = None
         self.thread = threading.Thread(target=self._beat, daemon=True)
 
     def __enter__(self) -> Pulse:
@@ -176,8 +180,10 @@ class Pulse:
                 total=self.total,
             )
         )
-        if not alive and not self.over.is_set():
-            self.stopped = True
-            # A statement over millions of rows would take its time before the import is asked again.
-            if self.working is not None:
-                self.working.cancel()
+        # Not alive: cancelled or lost. Or done, while this waited for the row.
+        if alive or Import.objects.filter(pk=self.job.pk, token=self.job.token, state=State.SUCCEEDED).exists():
+            return
+        self.stopped = True
+        # A statement over millions of rows would take its time before the import is asked again.
+        if self.working is not None and not self.over.is_set():
+            self.working.cancel()

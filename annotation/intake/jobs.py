@@ -83,7 +83,7 @@ def change_import(
     mapping: Mapping[str, Any] | None = None,
     name: str | None = None,
     skip_bad: bool | None = None,
-) -> Preview:
+) -> tuple[Import, Preview]:
     """Read a draft, or one that failed, in another way; what is None stays as it is.
 
     Another form without a mapping takes what its fields' names suggest.
@@ -98,20 +98,31 @@ def change_import(
             job.name = _checked_name(name)
         if skip_bad is not None:
             job.skip_bad = skip_bad
-        other = form is not None and form != job.form
-        told = _look(job, job.form if form is None else form, None if other and mapping is None else mapping if mapping is not None else job.mapping)
+        if mapping is None and form in (None, job.form):
+            mapping = job.mapping
+        told = _look(job, job.form if form is None else form, mapping)
         job.save(update_fields=["form", "mapping", "name", "skip_bad"])
-    return told
+    return job, told
 
 
-def look_at(job: Import) -> Preview:
-    """The preview of an import whose file is kept. Raises Refusal where it is not."""
-    return _look(job, job.form, job.mapping)
+def look_at(job: Import, *, guess: bool = False) -> Preview:
+    """The preview of an import whose file is kept; the import takes its form and mapping.
+
+    Args:
+        guess: take the mapping that the fields' names suggest, in place of the import's.
+
+    Raises:
+        Refusal: as ``previewing.preview``, or the file is not kept any more.
+    """
+    return _look(job, job.form, None if guess else job.mapping)
 
 
 @transaction.atomic
 def start_import(job: Import, *, skip_bad: bool | None = None) -> Import:
     """Have a draft carried out by a worker, or one that failed or was cancelled carried out anew.
+
+    Args:
+        skip_bad: whether bad lines are left out; None: as it was said before.
 
     Raises:
         Refusal: it is being carried out or done, a field of the mapping is missing, or its file is gone.
@@ -150,8 +161,10 @@ def cancel_import(job: Import) -> Import:
     if job.state == State.CANCELLED:
         return job
     _require(job, (State.DRAFT, State.QUEUED, State.FAILED), "cancelled")
-    _end(job, State.CANCELLED, "It was cancelled; nothing was imported.")
     transaction.on_commit(partial(files.discard, job.location))
+    job.location = ""
+    job.save(update_fields=["location"])
+    _end(job, State.CANCELLED, "It was cancelled; nothing was imported.")
     return job
 
 
