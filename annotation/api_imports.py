@@ -23,7 +23,9 @@ from annotation.models import Import
 from annotation.refusals import Refusal, require_storable
 
 FORM_CHOICES = [(form.name, form.title) for form in FORMS.values()]
-FILE_HELP = "JSONL, a JSON array, CSV, TSV or Parquet, by its name's ending; .gz or .zst after it where it is packed."
+FILE_HELP = (
+    "JSONL, a JSON array, CSV, TSV or Parquet, by its name's ending; .gz or .zst after it where it is packed."
+)
 FORM_HELP = "Unless given, the form that the first rows have."
 
 
@@ -47,8 +49,12 @@ class ImportFile(Input):
         required=False,
         help_text="JSON: by the form's field, the file's, or several in a list. Unless given, what the names suggest.",
     )
-    skip_bad = serializers.BooleanField(required=False, help_text="Leave bad lines out; otherwise they keep all out.")
-    start = serializers.BooleanField(required=False, help_text="Carry it out at once, without a look at the preview.")
+    skip_bad = serializers.BooleanField(
+        required=False, help_text="Leave bad lines out; otherwise they keep all out."
+    )
+    start = serializers.BooleanField(
+        required=False, help_text="Carry it out at once, without a look at the preview."
+    )
 
 
 class ImportChange(Input):
@@ -79,7 +85,9 @@ class ReportOut(serializers.Serializer):
     responses_existing = serializers.IntegerField()
     tasks = serializers.IntegerField()
     rankings = serializers.IntegerField()
-    rankings_existing = serializers.IntegerField(help_text="That were there already, or stood twice in the file.")
+    rankings_existing = serializers.IntegerField(
+        help_text="That were there already, or stood twice in the file."
+    )
     annotators = serializers.IntegerField(help_text="Whose rankings were new.")
     sources = serializers.IntegerField()
     ratings = serializers.IntegerField(help_text="Of aspects.")
@@ -149,7 +157,9 @@ class PreviewOut(serializers.Serializer):
     choices = serializers.ListField(
         child=serializers.CharField(), help_text="The file's fields that can be mapped."
     )
-    missing = serializers.CharField(allow_blank=True, help_text="What has to be mapped before rows can be read.")
+    missing = serializers.CharField(
+        allow_blank=True, help_text="What has to be mapped before rows can be read."
+    )
     rows = serializers.IntegerField(help_text="That were looked at.")
     whole = serializers.BooleanField(help_text="Whether those are all.")
     counts = PreviewCounts(allow_null=True)

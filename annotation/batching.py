@@ -114,7 +114,9 @@ def compose_batch(
         )
     if kind not in COMPOSED:
         raise Refusal(
-            "invalid", f"A batch of the kind {kind!r:.40} is not composed: its rankings come with it.", field="kind"
+            "invalid",
+            f"A batch of the kind {kind!r:.40} is not composed: its rankings come with it.",
+            field="kind",
         )
     if overlap > MOST_ANNOTATORS:
         raise Refusal(

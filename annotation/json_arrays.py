@@ -71,9 +71,15 @@ class _Text:
                 if len(self.text) - self.position > longest:
                     raise _Broken(f"is longer than {longest // 2**20} MiB, or is not JSON") from error
                 if not self._more():
-                    short = json.JSONDecodeError(
-                        getattr(error, "msg", str(error)), self.text[self.position :], getattr(error, "pos", 0) - self.position
-                    ) if isinstance(error, json.JSONDecodeError) else error
+                    short = (
+                        json.JSONDecodeError(
+                            getattr(error, "msg", str(error)),
+                            self.text[self.position :],
+                            getattr(error, "pos", 0) - self.position,
+                        )
+                        if isinstance(error, json.JSONDecodeError)
+                        else error
+                    )
                     raise _Broken(f"is not JSON: {fault_of_json(short)}") from error
             else:
                 self.position = end
@@ -85,7 +91,9 @@ class _Text:
 
     def skip(self, sign: str) -> None:
         if not self.at(sign):
-            there = "the file ends" if self.position >= len(self.text) else f"{self.text[self.position]!r} stands"
+            there = (
+                "the file ends" if self.position >= len(self.text) else f"{self.text[self.position]!r} stands"
+            )
             raise _Broken(f"{there} where {sign!r} should be")
         self.position += 1
 

@@ -32,7 +32,9 @@ def unpacked(file: IO[bytes], filename: str, size: int) -> tuple[IO[bytes], str]
     if ending not in PACKED:
         return file, filename
     stream: Any = (
-        gzip.GzipFile(fileobj=file) if ending == ".gz" else pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
+        gzip.GzipFile(fileobj=file)
+        if ending == ".gz"
+        else pa.CompressedInputStream(pa.PythonFile(file, "r"), "zstd")
     )
     raw = _Unpacking(stream, filename, FREE_BYTES + MOST_TIMES * size)
     return cast("IO[bytes]", io.BufferedReader(raw, 2**20)), filename[: -len(ending)]

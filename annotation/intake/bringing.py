@@ -103,9 +103,7 @@ def bring_in(
     if bad.count and (not skip_bad or bad.count == seen):
         raise _refusal_of(bad, seen)
     stage.flush()
-    settled = settle(
-        project=project, name=name, drawn_by=drawn_by, tell=lambda step: tell("Storing", step)
-    )
+    settled = settle(project=project, name=name, drawn_by=drawn_by, tell=lambda step: tell("Storing", step))
     for error in settled.errors:
         bad.add(error)
     bad.count += settled.too_many - len(settled.errors)

@@ -56,7 +56,11 @@ def carry_out(import_id: int, *, beside_others: bool = False) -> Import | None:
                 _end(job, State.CANCELLED, "It was cancelled; nothing was imported.")
     except Exception:
         logger.exception("import=%s failed", job.pk)
-        _end(job, State.FAILED, "A fault of Rankloop stopped it, and nothing was imported. The worker's log tells more.")
+        _end(
+            job,
+            State.FAILED,
+            "A fault of Rankloop stopped it, and nothing was imported. The worker's log tells more.",
+        )
     ended = Import.objects.select_related("batch", "project").get(pk=job.pk)
     if ended.state == State.SUCCEEDED and ended.location:
         files.discard(ended.location)
@@ -155,7 +159,11 @@ class Pulse:
         if self.stopped:
             raise Stopped
         if phase == "Reading" and self.file is not None and not self.file.closed:
-            self.phase, self.done, self.total = phase, min(self.file.tell(), self.job.file_bytes), self.job.file_bytes
+            self.phase, self.done, self.total = (
+                phase,
+                min(self.file.tell(), self.job.file_bytes),
+                self.job.file_bytes,
+            )
         else:
             self.phase, self.done, self.total = phase, done, STEPS
 
@@ -181,7 +189,10 @@ class Pulse:
             )
         )
         # Not alive: cancelled or lost. Or done, while this waited for the row.
-        if alive or Import.objects.filter(pk=self.job.pk, token=self.job.token, state=State.SUCCEEDED).exists():
+        if (
+            alive
+            or Import.objects.filter(pk=self.job.pk, token=self.job.token, state=State.SUCCEEDED).exists()
+        ):
             return
         self.stopped = True
         # A statement over millions of rows would take its time before the import is asked again.

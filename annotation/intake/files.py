@@ -55,7 +55,9 @@ def opened(job: Import) -> Iterator[IO[bytes]]:
         file = None
     if file is None:
         raise Refusal(
-            "conflict", f"The file {job.file_name} of this import is not kept any more. Upload it again.", field="file"
+            "conflict",
+            f"The file {job.file_name} of this import is not kept any more. Upload it again.",
+            field="file",
         )
     with file:
         yield file

@@ -132,7 +132,9 @@ def conversation(value: Any, field: str) -> Messages:
             raise BadField(at, f"must be an object with role and content, not {message!r:.60}")
         role = ROLE_OF.get(str(message.get("role")))
         if role is None:
-            raise BadField(f"{at}.role", f"must be one of user, assistant, system, not {message.get('role')!r:.60}")
+            raise BadField(
+                f"{at}.role", f"must be one of user, assistant, system, not {message.get('role')!r:.60}"
+            )
         messages.append({"role": role, "content": _content(message.get("content"), f"{at}.content")})
     return messages
 
@@ -142,13 +144,19 @@ def _content(value: Any, field: str) -> str:
         return text_of(value, field)
     texts = []
     for part in value:
-        if not isinstance(part, Mapping) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+        if (
+            not isinstance(part, Mapping)
+            or part.get("type") != "text"
+            or not isinstance(part.get("text"), str)
+        ):
             raise BadField(field, "holds something other than text, which cannot be shown")
         texts.append(part["text"])
     return text_of("\n".join(texts), field)
 
 
-def prompt_and_replies(conversations: Sequence[Messages], fields: Sequence[str]) -> tuple[Messages, list[str]]:
+def prompt_and_replies(
+    conversations: Sequence[Messages], fields: Sequence[str]
+) -> tuple[Messages, list[str]]:
     """Whole conversations that differ in their last message alone, as what came before it and that message's texts.
 
     Raises:
@@ -212,9 +220,15 @@ def time_of(value: Any, field: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-TIED = frozenset({"tie", "tied", "draw", "equal", "same", "both", "neither", "both_bad", "both_good", "tie (bothbad)"})
-FIRST = frozenset({"a", "left", "x", "first", "1", "model_a", "model_1", "response_a", "response_1", "chosen_a"})
-SECOND = frozenset({"b", "right", "y", "second", "2", "model_b", "model_2", "response_b", "response_2", "chosen_b"})
+TIED = frozenset(
+    {"tie", "tied", "draw", "equal", "same", "both", "neither", "both_bad", "both_good", "tie (bothbad)"}
+)
+FIRST = frozenset(
+    {"a", "left", "x", "first", "1", "model_a", "model_1", "response_a", "response_1", "chosen_a"}
+)
+SECOND = frozenset(
+    {"b", "right", "y", "second", "2", "model_b", "model_2", "response_b", "response_2", "chosen_b"}
+)
 
 
 def tiers_of_winner(value: Any, names: Sequence[Iterable[str]], field: str) -> list[list[int]]:
@@ -237,6 +251,8 @@ def tiers_of_winner(value: Any, names: Sequence[Iterable[str]], field: str) -> l
     if len(called) != 1:
         known = ", ".join(sorted({name for own in names for name in own if name})[:9])
         raise BadField(
-            field, f"must say which response won, or tie, not {word!r:.60}" + (f"; known are {known}" if known else "")
+            field,
+            f"must say which response won, or tie, not {word!r:.60}"
+            + (f"; known are {known}" if known else ""),
         )
     return [called, [number for number in range(count) if number != called[0]]]

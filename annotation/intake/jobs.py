@@ -133,7 +133,9 @@ def start_import(job: Import, *, skip_bad: bool | None = None) -> Import:
     with files.opened(job):
         pass
     _queue(job, skip_bad)
-    transaction.on_commit(partial(send_hint, "annotation.tasks.carry_out_import", job.pk, queue="default"), robust=True)
+    transaction.on_commit(
+        partial(send_hint, "annotation.tasks.carry_out_import", job.pk, queue="default"), robust=True
+    )
     return job
 
 
@@ -210,7 +212,12 @@ def sweep_imports() -> None:
 def send_next() -> None:
     """Send the message for the import that waits longest, if none is being carried out."""
     if not Import.objects.filter(state=State.RUNNING, lease_until__gt=Now()).exists():
-        first = Import.objects.filter(state=State.QUEUED).order_by("created_at").values_list("pk", flat=True).first()
+        first = (
+            Import.objects.filter(state=State.QUEUED)
+            .order_by("created_at")
+            .values_list("pk", flat=True)
+            .first()
+        )
         if first is not None:
             send_hint("annotation.tasks.carry_out_import", first, queue="default")
 
@@ -249,7 +256,11 @@ def _drop_old_files() -> None:
 def _look(job: Import, form: str, mapping: Mapping[str, Any] | None) -> Preview:
     with files.opened(job) as file:
         told = preview(
-            project=job.project, rows=read_rows(file, job.file_name), source=job.name, form=form, mapping=mapping
+            project=job.project,
+            rows=read_rows(file, job.file_name),
+            source=job.name,
+            form=form,
+            mapping=mapping,
         )
     job.form, job.mapping = told.form.name, told.mapping
     return told

@@ -141,10 +141,9 @@ def _count(told: Preview, project: Project, rows: list[tuple[int, Row]], source:
 
 
 def _in_order(item: Item, source: str) -> list[Ranked]:
-    tier_of = {
-        number: position for position, tier in enumerate(item.tiers or (), start=1) for number in tier
-    }
+    tier_of = {number: position for position, tier in enumerate(item.tiers or (), start=1) for number in tier}
     ranked = [
-        Ranked(one.text, one.source or source, tier_of.get(number)) for number, one in enumerate(item.candidates)
+        Ranked(one.text, one.source or source, tier_of.get(number))
+        for number, one in enumerate(item.candidates)
     ]
     return sorted(ranked, key=lambda one: (one.tier is None, one.tier or 0))

@@ -94,8 +94,9 @@ def _derive(table: str, select: str, *values: Any) -> None:
     _run(f"ANALYZE {table}")
 
 
-def _next_id(table: str) -> str:
-    return f"nextval(pg_get_serial_sequence('annotation_{table}', 'id'))"
+def _sequence(table: str) -> str:
+    """The name of the sequence that numbers a table's rows."""
+    return str(_rows("SELECT pg_get_serial_sequence(%s, 'id')", f"annotation_{table}")[0][0])
 
 
 def _prompts(project: Project, done: Settled, drawn_by: UUID) -> None:
@@ -148,7 +149,7 @@ def _copy(table: str, rows: list[tuple[Any, ...]]) -> None:
 def _responses(project: Project, done: Settled, drawn_by: UUID) -> None:
     _derive(
         "known_reply",
-        f"SELECT once.*, COALESCE(existing, {_next_id('response')}) AS response_id FROM ("
+        "SELECT once.*, COALESCE(existing, nextval(%s::regclass)) AS response_id FROM ("
         "SELECT DISTINCT ON (staged.id) staged.id, prompt.id AS prompt_id, source.id AS source_id, staged.text, "
         "staged.line, response.id AS existing FROM stage_reply staged "
         "JOIN known_prompt prompt ON prompt.digest = staged.prompt "
@@ -156,6 +157,7 @@ def _responses(project: Project, done: Settled, drawn_by: UUID) -> None:
         "LEFT JOIN annotation_response response ON response.prompt_id = prompt.id "
         "AND response.source_id = source.id AND response.text = staged.text "
         "ORDER BY staged.id, staged.line, response.id) once",
+        _sequence("response"),
     )
     most = _rows(
         "SELECT max(count) FROM (SELECT count(*) FROM known_reply WHERE existing IS NULL "
@@ -199,15 +201,17 @@ def _ballots(project: Project, done: Settled, drawn_by: UUID) -> None:
     _copy("stage_annotator", who)
     _derive(
         "place",
-        f"SELECT *, {_next_id('assignment')} AS id FROM (SELECT each.task, who.user_id, each.first, "
+        "SELECT *, nextval(%s::regclass) AS id FROM (SELECT each.task, who.user_id, each.first, "
         "row_number() OVER (PARTITION BY each.task ORDER BY each.first) - 1 AS place FROM ("
         "SELECT task, annotator, number, min(item) AS first FROM ballot GROUP BY task, annotator, number) each "
         "JOIN stage_annotator who ON who.name = each.annotator AND who.number = each.number) placed",
+        _sequence("assignment"),
     )
     _derive(
         "ranked",
-        f"SELECT ballot.*, {_next_id('ranking')} AS ranking_id, who.user_id FROM ballot "
+        "SELECT ballot.*, nextval(%s::regclass) AS ranking_id, who.user_id FROM ballot "
         "JOIN stage_annotator who ON who.name = ballot.annotator AND who.number = ballot.number",
+        _sequence("ranking"),
     )
     _leave_out_crowds(done)
     done.rankings = _rows("SELECT count(*) FROM ranked")[0][0]
@@ -283,10 +287,11 @@ def _batch(project: Project, name: str) -> Batch:
 def _tasks(batch: Batch, done: Settled) -> None:
     _derive(
         "new_task",
-        f"SELECT *, {_next_id('task')} AS id FROM (SELECT each.task, each.overlap, prompt.id AS prompt_id "
+        "SELECT *, nextval(%s::regclass) AS id FROM (SELECT each.task, each.overlap, prompt.id AS prompt_id "
         "FROM (SELECT task, count(*) AS overlap, min(first) AS first FROM place GROUP BY task) each "
         "JOIN (SELECT DISTINCT task, prompt FROM ranked) ballot ON ballot.task = each.task "
         "JOIN known_prompt prompt ON prompt.digest = ballot.prompt ORDER BY each.first) ordered",
+        _sequence("task"),
     )
     done.tasks = _run(
         "INSERT INTO annotation_task (id, batch_id, prompt_id, overlap, seed) SELECT id, %s, prompt_id, overlap, "

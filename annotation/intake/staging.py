@@ -6,7 +6,6 @@ import json
 import uuid
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
@@ -113,7 +112,9 @@ class Stage:
         number = {place: position for position, place in enumerate(order)}
         assert item.tiers is not None
         tiers = as_json([sorted(number[place] for place in tier) for tier in item.tiers])
-        shown = [number[place] for place in range(len(replies))] if item.as_shown else list(range(len(replies)))
+        shown = (
+            [number[place] for place in range(len(replies))] if item.as_shown else list(range(len(replies)))
+        )
         task = hashed(digest, *(replies[place].hex() for place in order))
         if self._is_new(task):
             for position, place in enumerate(order):
@@ -169,5 +170,3 @@ def hashed(*parts: str) -> bytes:
 
 def as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-

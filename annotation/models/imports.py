@@ -95,9 +95,7 @@ class ImportedAnnotator(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["project", "name", "number"], name="imported_annotator_once"
-            ),
+            models.UniqueConstraint(fields=["project", "name", "number"], name="imported_annotator_once"),
         ]
 
     def __str__(self) -> str:

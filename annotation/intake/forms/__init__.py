@@ -49,7 +49,9 @@ def form_of(sample: Sample) -> Form:
 def form_named(name: str) -> Form:
     """Raises Refusal where there is none of that name."""
     if name not in FORMS:
-        raise Refusal("invalid", f"There is no form {name!r:.60}; there are {_listed(list(FORMS))}.", field="form")
+        raise Refusal(
+            "invalid", f"There is no form {name!r:.60}; there are {_listed(list(FORMS))}.", field="form"
+        )
     return FORMS[name]
 
 

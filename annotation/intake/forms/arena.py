@@ -114,14 +114,20 @@ FORM = Form(
     title="LMArena votes",
     about="https://huggingface.co/datasets/lmsys/chatbot_arena_conversations",
     becomes=(
-        ("conversation_a, conversation_b, or prompt, response_a, response_b", "the prompt, and two responses"),
+        (
+            "conversation_a, conversation_b, or prompt, response_a, response_b",
+            "the prompt, and two responses",
+        ),
         ("model_a, model_b", "the responses' sources"),
         ("winner, or winner_model_a, winner_model_b, winner_tie", "the ranking; “both bad” is a tie"),
         ("judge", "the annotator; without it, nobody known"),
         ("question_id, or id", "tells one vote from another"),
         ("tstamp, or timestamp", "when it was given"),
         ("language", "the prompt's language"),
-        ("conversations of several turns, where the models' earlier replies differ", "are bad lines: no one prompt"),
+        (
+            "conversations of several turns, where the models' earlier replies differ",
+            "are bad lines: no one prompt",
+        ),
     ),
     matches=_matches,
     read=_read,

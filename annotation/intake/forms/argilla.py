@@ -37,7 +37,10 @@ NOBODY = ("", "None")
 
 def _matches(sample: Sample) -> bool:
     return (
-        (sample.has("fields", "responses") and all(isinstance(row["responses"], ReadOnly) for row in sample.rows))
+        (
+            sample.has("fields", "responses")
+            and all(isinstance(row["responses"], ReadOnly) for row in sample.rows)
+        )
         or any(name.endswith(f"{ANSWERS}.users") for name in sample.columns)
         or (sample.has("external_id") and bool(_questions(sample)))
     )
@@ -53,7 +56,9 @@ def _questions(sample: Sample) -> list[str]:
 def _is_answers(value: Any) -> bool:
     """Whether it is version 1's: a list of answers, or, in Parquet, an object of lists."""
     answers = [value] if isinstance(value, ReadOnly) else value if is_list(value) else []
-    return bool(answers) and all(isinstance(one, ReadOnly) and {"user_id", "value"} <= set(one) for one in answers)
+    return bool(answers) and all(
+        isinstance(one, ReadOnly) and {"user_id", "value"} <= set(one) for one in answers
+    )
 
 
 def _choices(sample: Sample) -> list[str]:
@@ -68,13 +73,18 @@ def _fields(sample: Sample) -> list[str]:
     return [
         name
         for name in sample.columns
-        if name not in own and not any(name == each or name.startswith((f"{each}.", f"{each}-")) for each in questions)
+        if name not in own
+        and not any(name == each or name.startswith((f"{each}.", f"{each}-")) for each in questions)
     ]
 
 
 def _guess(sample: Sample) -> dict[str, Any]:
     fields, questions = _fields(sample), _questions(sample)
-    ordering = [name for name in questions if any(word in name.lower() for word in ("rank", "prefer", "best", "better"))]
+    ordering = [
+        name
+        for name in questions
+        if any(word in name.lower() for word in ("rank", "prefer", "best", "better"))
+    ]
     return {
         "prompt": prompt_among(fields),
         "responses": responses_among(fields),
@@ -145,13 +155,16 @@ def _tiers(value: Any, names: list[str], question: str) -> list[list[int]]:
             rank = number_of(one["rank"], f"{question}.rank")
             ranks[_place(one.get("value"), names, question)] = None if rank is None else -rank
         return tiers_by(ranks)
-    return [[_place(one.get("value") if isinstance(one, ReadOnly) else one, names, question)] for one in value]
+    return [
+        [_place(one.get("value") if isinstance(one, ReadOnly) else one, names, question)] for one in value
+    ]
 
 
 def _place(option: Any, names: list[str], question: str) -> int:
     if option not in names:
         raise BadField(
-            question, f"ranks {option!r:.40}, which is none of the fields {', '.join(names)} that hold responses"
+            question,
+            f"ranks {option!r:.40}, which is none of the fields {', '.join(names)} that hold responses",
         )
     return names.index(option)
 
@@ -162,7 +175,10 @@ FORM = Form(
     about="https://docs.argilla.io/latest/how_to_guides/query_export",
     becomes=(
         ("fields", "the prompt and the responses, as chosen below"),
-        ("the question's submitted answers", "a ranking each, by the annotator user_id; equal ranks are tied"),
+        (
+            "the question's submitted answers",
+            "a ranking each, by the annotator user_id; equal ranks are tied",
+        ),
         ("external_id, or id", "the prompt's key"),
         ("drafts, discarded answers, suggestions, metadata, vectors, other questions", "left out"),
     ),
@@ -171,7 +187,9 @@ FORM = Form(
     fields=(
         Field("prompt", "Prompt", "Text, or a conversation.", needed=True),
         Field("responses", "Responses", "Named as the question's options are.", needed=True, several=True),
-        Field("question", "Question", "The ranking or label question that says which is better.", needed=True),
+        Field(
+            "question", "Question", "The ranking or label question that says which is better.", needed=True
+        ),
     ),
     choices=_choices,
     guess=_guess,

@@ -26,7 +26,17 @@ from annotation.intake.items import (
 from annotation.rows import BadField, is_list
 
 WINNERS = ("winner", "preferred", "preference", "better", "choice", "vote", "label", "verdict")
-ANNOTATORS = ("annotator", "worker", "judge", "user", "user_id", "rater", "labeler", "annotator_id", "worker_id")
+ANNOTATORS = (
+    "annotator",
+    "worker",
+    "judge",
+    "user",
+    "user_id",
+    "rater",
+    "labeler",
+    "annotator_id",
+    "worker_id",
+)
 TIMES = ("timestamp", "tstamp", "created_at", "submitted_at", "time", "date")
 VOTES = ("vote_id", "ranking_id", "question_id", "comparison_id")
 SOURCE = re.compile(r"(model|source|system|left|right)", re.I)
@@ -70,7 +80,8 @@ def _read(row: Row, mapping: Mapping) -> Iterator[Item]:
         messages=_prompt(row.get(mapping["prompt"]), mapping["prompt"]),
         # A cell without anything in it is a response that says nothing, which models give.
         candidates=[
-            Candidate("" if text is None else text, source) for text, source in zip(texts, sources, strict=True)
+            Candidate("" if text is None else text, source)
+            for text, source in zip(texts, sources, strict=True)
         ],
         tiers=_tiers(row, mapping, names, sources),
         annotator=_named(row, mapping, "annotator"),
@@ -126,8 +137,19 @@ FORM = Form(
     read=_read,
     fields=(
         Field("prompt", "Prompt", "Text, or a conversation in JSON.", needed=True),
-        Field("responses", "Responses", "Two to nine columns, in the order in which they were shown.", True, True),
-        Field("sources", "Sources", "Which model each response is from: as many columns, in the same order.", several=True),
+        Field(
+            "responses",
+            "Responses",
+            "Two to nine columns, in the order in which they were shown.",
+            True,
+            True,
+        ),
+        Field(
+            "sources",
+            "Sources",
+            "Which model each response is from: as many columns, in the same order.",
+            several=True,
+        ),
         Field(
             "winner", "Winner", "Says which won: its column or source, left or right, a or b, 1 or 2; or tie."
         ),

@@ -6,7 +6,17 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-PROMPTS = ("prompt", "instruction", "question", "query", "input", "messages", "conversation", "context", "text")
+PROMPTS = (
+    "prompt",
+    "instruction",
+    "question",
+    "query",
+    "input",
+    "messages",
+    "conversation",
+    "context",
+    "text",
+)
 RESPONSES = re.compile(r"(response|reply|answer|completion|generation|output|result|candidate|text)", re.I)
 SIDES = re.compile(r"(left|right)", re.I)
 NOT_TEXT = re.compile(r"(model|source|score|rank|rating|token|length|_id\b|\bid\b|author|time|date)", re.I)

@@ -34,7 +34,9 @@ def _read(row: Row, mapping: Mapping) -> Iterator[Item]:
 def _turns(transcript: object, field: str) -> Messages:
     before, *parts = TURN.split(text_of(transcript, field))
     if before.strip() or not parts:
-        raise BadField(field, "must be a transcript that begins with “Human:”, with “Assistant:” before each reply")
+        raise BadField(
+            field, "must be a transcript that begins with “Human:”, with “Assistant:” before each reply"
+        )
     return [
         {"role": ROLES[role], "content": content.strip()}
         for role, content in zip(parts[::2], parts[1::2], strict=True)

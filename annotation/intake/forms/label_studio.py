@@ -14,8 +14,18 @@ from typing import Any
 
 from annotation.intake.forms.form import Field, Form, Mapping, Sample
 from annotation.intake.forms.guessing import is_of, prompt_among, responses_among
-from annotation.intake.items import Candidate, Item, Messages, Row, as_prompt, conversation, name_of, number_of
-from annotation.intake.items import said_by_user, time_of
+from annotation.intake.items import (
+    Candidate,
+    Item,
+    Messages,
+    Row,
+    as_prompt,
+    conversation,
+    name_of,
+    number_of,
+    said_by_user,
+    time_of,
+)
 from annotation.rows import BadField, is_list
 
 SIDES = {"left": [[0], [1]], "right": [[1], [0]]}
@@ -92,7 +102,9 @@ def _tiers(annotation: ReadOnly[str, Any], ids: list[str], at: str) -> list[list
             continue
         if result.get("type") == "pairwise":
             if value.get("selected") not in SIDES:
-                raise BadField(f"{at}.value.selected", f"must be left or right, not {value.get('selected')!r:.40}")
+                raise BadField(
+                    f"{at}.value.selected", f"must be left or right, not {value.get('selected')!r:.40}"
+                )
             return SIDES[value["selected"]]
         if result.get("type") == "ranker":
             return [[_place(one, ids, at)] for one in _order(value.get("ranker"), at)]
@@ -104,7 +116,8 @@ def _order(ranker: Any, at: str) -> list[Any]:
         buckets = [bucket for name, bucket in ranker.items() if name != ORIGINAL]
         if len(buckets) != 1:
             raise BadField(
-                f"{at}.value.ranker", f"has {len(buckets)} buckets; which of them is better the export does not say"
+                f"{at}.value.ranker",
+                f"has {len(buckets)} buckets; which of them is better the export does not say",
             )
         ranker = buckets[0]
     if not is_list(ranker):
@@ -130,7 +143,10 @@ FORM = Form(
     about="https://labelstud.io/guide/task_format",
     becomes=(
         ("data.…", "the prompt and the responses, as chosen below"),
-        ("annotations[].result[] of type pairwise or ranker", "a ranking each; items left in the list are unranked"),
+        (
+            "annotations[].result[] of type pairwise or ranker",
+            "a ranking each; items left in the list are unranked",
+        ),
         ("annotations[].completed_by", "the annotator, by number"),
         ("annotations[].created_at, .lead_time", "when, and how long it took"),
         ("annotations that were cancelled, predictions, results of other types", "left out"),
@@ -140,7 +156,11 @@ FORM = Form(
     fields=(
         Field("prompt", "Prompt", "Text, or a conversation.", needed=True),
         Field(
-            "responses", "Responses", "One list of items, or one field each: left, then right.", needed=True, several=True
+            "responses",
+            "Responses",
+            "One list of items, or one field each: left, then right.",
+            needed=True,
+            several=True,
         ),
     ),
     choices=_choices,

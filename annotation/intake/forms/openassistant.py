@@ -72,7 +72,9 @@ def _siblings(
 
 def _candidate(reply: ReadOnly[str, Any]) -> Candidate:
     at = f"message {reply.get('message_id')!s:.40}"
-    return Candidate(text_of(reply.get("text"), f"{at}.text"), name_of(reply.get("model_name"), f"{at}.model_name"))
+    return Candidate(
+        text_of(reply.get("text"), f"{at}.text"), name_of(reply.get("model_name"), f"{at}.model_name")
+    )
 
 
 FORM = Form(

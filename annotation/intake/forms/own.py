@@ -31,7 +31,8 @@ def _read_record(row: Row, mapping: Mapping) -> Iterator[Item]:
     yield Item(
         messages=as_prompt(conversation(prompt, "prompt"), "prompt") if is_list(prompt) else messages_of(row),
         candidates=[
-            Candidate(text, name_of(source, "meta.sources")) for text, source in zip(texts, sources, strict=True)
+            Candidate(text, name_of(source, "meta.sources"))
+            for text, source in zip(texts, sources, strict=True)
         ],
         tiers=[tier for tier in tiers if tier],
         annotator=name_of(row.get("annotator"), "annotator") or CONSENSUS,
@@ -51,7 +52,16 @@ def _read_response(row: Row, mapping: Mapping) -> Iterator[Item]:
     )
 
 
-FLAT_RESPONSES = ("response_a", "response_1", "response_0", "response1", "chosen", "winner", "answer_a", "left")
+FLAT_RESPONSES = (
+    "response_a",
+    "response_1",
+    "response_0",
+    "response1",
+    "chosen",
+    "winner",
+    "answer_a",
+    "left",
+)
 
 
 def _are_prompts(sample: Sample) -> bool:

@@ -26,7 +26,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("project", help="slug or name")
         parser.add_argument("file", type=Path, help="JSONL, JSON, CSV, TSV or Parquet; also .gz and .zst")
-        parser.add_argument("--form", choices=list(FORMS), default="", help="unless given, what the first rows have")
+        parser.add_argument(
+            "--form", choices=list(FORMS), default="", help="unless given, what the first rows have"
+        )
         parser.add_argument(
             "--map",
             type=_pair,
@@ -37,7 +39,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--name", default="", help="of the batch; unless given, the file's")
         parser.add_argument("--skip-bad", action="store_true", help="leave bad lines out")
-        parser.add_argument("--preview", action="store_true", help="only tell what would come of the first rows")
+        parser.add_argument(
+            "--preview", action="store_true", help="only tell what would come of the first rows"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         project, path = project_named(options["project"]), options["file"].resolve()
@@ -71,7 +75,9 @@ class Command(BaseCommand):
         counts = ", ".join(f"{count:,} {what}" for what, count in told.counts.items())
         self.stdout.write(f"{rows}: {counts}; {told.bad.count:,} bad lines.")
         for error in told.bad.listed[:ERRORS_SHOWN]:
-            self.stdout.write(f"  line {error.line}: {error.field + ': ' if error.field else ''}{error.reason}")
+            self.stdout.write(
+                f"  line {error.line}: {error.field + ': ' if error.field else ''}{error.reason}"
+            )
 
     def _tell_end(self, job: Import) -> None:
         errors = [
@@ -127,7 +133,8 @@ def _look(job: Import, options: dict[str, Any]) -> Preview:
     job.form = options["form"]
     told = look_at(job, guess=True)
     given = {
-        field: columns.split(",") if _takes_several(told, field) else columns for field, columns in options["map"]
+        field: columns.split(",") if _takes_several(told, field) else columns
+        for field, columns in options["map"]
     }
     if given:
         job.form, job.mapping = told.form.name, {**told.mapping, **given}
