@@ -55,7 +55,7 @@ class _Unpacking(io.RawIOBase):
         except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
             raise Refusal(
                 "invalid",
-                f"{self.filename} cannot be unpacked: it is damaged, cut off, or not what its name says. Send it again.",
+                f"{self.filename} cannot be unpacked: it is damaged, cut off, or not as it is named. Send it again.",
                 field="file",
             ) from error
         self.left -= len(piece)

@@ -59,7 +59,7 @@ def carry_out(import_id: int, *, beside_others: bool = False) -> Import | None:
         _end(
             job,
             State.FAILED,
-            "A fault of Rankloop stopped it, and nothing was imported. The worker's log tells more.",
+            "A fault of Rankloop stopped it, and nothing was imported. See the worker's log.",
         )
     ended = Import.objects.select_related("batch", "project").get(pk=job.pk)
     if ended.state == State.SUCCEEDED and ended.location:

@@ -154,25 +154,26 @@ def _content(value: Any, field: str) -> str:
     return text_of("\n".join(texts), field)
 
 
-def prompt_and_replies(
-    conversations: Sequence[Messages], fields: Sequence[str]
-) -> tuple[Messages, list[str]]:
+def prompt_and_replies(conversations: Sequence[Messages], names: Sequence[str]) -> tuple[Messages, list[str]]:
     """Whole conversations that differ in their last message alone, as what came before it and that message's texts.
+
+    Args:
+        names: of the fields that they are in.
 
     Raises:
         BadField: one does not end with the assistant's message, or they part earlier.
     """
-    for messages, field in zip(conversations, fields, strict=True):
+    for messages, name in zip(conversations, names, strict=True):
         if len(messages) < 2 or messages[-1]["role"] != "assistant":
-            raise BadField(field, "must end with the assistant's message, after the user's")
+            raise BadField(name, "must end with the assistant's message, after the user's")
     before = [messages[:-1] for messages in conversations]
-    for messages, field in zip(before[1:], fields[1:], strict=True):
+    for messages, name in zip(before[1:], names[1:], strict=True):
         if messages != before[0]:
             raise BadField(
-                field,
-                f"and {fields[0]} part before their last messages, so that they are replies to different prompts",
+                name,
+                f"and {names[0]} part before their last messages, so that they are replies to different prompts",
             )
-    return as_prompt(before[0], fields[0]), [messages[-1]["content"] for messages in conversations]
+    return as_prompt(before[0], names[0]), [messages[-1]["content"] for messages in conversations]
 
 
 def as_prompt(messages: Messages, field: str) -> Messages:

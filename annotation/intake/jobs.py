@@ -230,7 +230,7 @@ def _hand_back(job: Import) -> None:
         _end(
             job,
             State.FAILED,
-            f"Its worker was lost {job.losses} times, and nothing was imported. Look at the worker's log, then start it "
+            f"Its worker was lost {job.losses} times, and nothing was imported. See the worker's log, then start it "
             "again.",
         )
     else:

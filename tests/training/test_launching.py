@@ -13,9 +13,9 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from config.hints import SEND_SECONDS, send_hint
 from tests.training.conftest import SPEC, MakeRun
 from training import sweeping
-from config.hints import SEND_SECONDS, send_hint
 from training.launching import artifact_path, create_run, full_spec, read_log, run_folder
 from training.models import Artifact, Run
 from training.refusals import Refusal

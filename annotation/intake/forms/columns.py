@@ -147,7 +147,7 @@ FORM = Form(
         Field(
             "sources",
             "Sources",
-            "Which model each response is from: as many columns, in the same order.",
+            "The model of each response: as many columns, in the same order.",
             several=True,
         ),
         Field(

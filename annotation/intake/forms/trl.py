@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from os.path import commonprefix
+from itertools import takewhile
 
 from annotation.intake.forms.form import Form, Mapping, Sample
 from annotation.intake.items import (
@@ -49,7 +49,8 @@ def _parts(row: Row) -> tuple[Messages, list[str]]:
 
 def _common(texts: list[str]) -> tuple[Messages, list[str]]:
     """The words that both texts begin with are the prompt."""
-    common = commonprefix(texts)
+    alike = takewhile(lambda both: both[0] == both[1], zip(*texts, strict=False))
+    common = "".join(one for one, _ in alike)
     if any(text[len(common) : len(common) + 1].strip() for text in texts):
         common = re.sub(r"\S+\Z", "", common)  # not in the middle of a word
     if not common.strip():
