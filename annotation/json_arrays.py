@@ -71,19 +71,16 @@ class _Text:
                 if len(self.text) - self.position > longest:
                     raise _Broken(f"is longer than {longest // 2**20} MiB, or is not JSON") from error
                 if not self._more():
-                    short = (
-                        json.JSONDecodeError(
-                            getattr(error, "msg", str(error)),
-                            self.text[self.position :],
-                            getattr(error, "pos", 0) - self.position,
-                        )
-                        if isinstance(error, json.JSONDecodeError)
-                        else error
-                    )
-                    raise _Broken(f"is not JSON: {fault_of_json(short)}") from error
+                    raise _Broken(f"is not JSON: {fault_of_json(self._placed(error))}") from error
             else:
                 self.position = end
                 return found
+
+    def _placed(self, error: ValueError) -> ValueError:
+        """The error with its place counted within the element."""
+        if not isinstance(error, json.JSONDecodeError):
+            return error
+        return json.JSONDecodeError(error.msg, self.text[self.position :], max(error.pos - self.position, 0))
 
     def at(self, sign: str) -> bool:
         self._pass_space()

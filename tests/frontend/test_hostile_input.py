@@ -24,6 +24,7 @@ from alignment.rounds import advance_round, start_round
 from alignment.sources import create_model_source
 from annotation.answer_columns import read_answers
 from annotation.assigning import next_assignment
+from annotation.intake.jobs import draft_import
 from annotation.models import Assignment, Batch, Project, Ranking, User
 from annotation.quality import annotator_figures, batches_of
 from annotation.submitting import submit
@@ -77,6 +78,12 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
     round = start_round(project=project, created_by=people["manager"])
     advance_round(round.pk)
     run = round.round_runs.first().run
+    draft, _ = draft_import(
+        project=project,
+        created_by=people["manager"],
+        pieces=[b"question,left,right\nWhy?,a,b\n"],
+        file_name="x.csv",
+    )
     named = {
         "user_id": people["annotator"].pk,
         "prompt_id": project.prompts.first().pk,
@@ -90,6 +97,7 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "run_id": run.pk,
         "assignment_id": held.pk,
         "ending": "csv",
+        "import_id": draft.pk,
         "change": "pause",
         "action": "retry",
     }
@@ -119,6 +127,8 @@ FORMS = (
     "new_endpoint_source",
     "new_import_source",
     "source",
+    "new_import",
+    "import",
     "new_batch",
     "new_dataset",
     "new_model",
