@@ -18,7 +18,7 @@ MAPPED = "map_"
 class ImportUploadForm(Form):
     file = forms.FileField(
         label="File",
-        help_text="JSON lines, a JSON array, CSV, TSV or Parquet, also packed with gzip or zstd. The name’s ending says "
+        help_text="JSON lines, a JSON array, CSV, TSV or Parquet, also packed with gzip or zstd. The ending says "
         "which.",
         widget=forms.ClearableFileInput(attrs={"accept": ENDINGS}),
     )
