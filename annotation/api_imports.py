@@ -12,7 +12,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response as Answer
 
-from annotation.api_access import ApiViewSet, ProjectViewSet
+from annotation.api_access import ProjectViewSet
 from annotation.api_fields import Choice, Flag, Input, Text
 from annotation.api_filters import ImportFilters
 from annotation.api_prompts import MessageOut
@@ -97,7 +97,7 @@ class ReportOut(serializers.Serializer):
 class ImportOut(serializers.ModelSerializer):
     form = serializers.ChoiceField(choices=FORM_CHOICES)
     mapping = Mapped()
-    created_by = serializers.SlugRelatedField(slug_field="username", read_only=True)
+    created_by = serializers.SlugRelatedField(slug_field="username", read_only=True, allow_null=True)
     report = ReportOut(allow_null=True, help_text="Once it succeeded.")
     errors = BadLineOut(many=True, help_text="The first 1,000 bad lines.")  # type: ignore[assignment]
 
@@ -174,10 +174,6 @@ class PreviewOut(serializers.Serializer):
     def get_items(self, told: Preview) -> Any:
         return PreviewedItem(told.shown, many=True).data
 
-    def to_representation(self, told: Preview) -> dict[str, Any]:
-        shown: dict[str, Any] = super().to_representation(told)
-        return shown | ({} if told.counts else {"counts": None})
-
 
 class DraftOut(serializers.Serializer):
     imported = ImportOut(help_text="The import.")
@@ -205,13 +201,14 @@ class FormOut(serializers.Serializer):
     mapped = FormFieldOut(many=True, help_text="What `mapping` maps.")
 
 
-class ImportFormsViewSet(ApiViewSet):
+class ImportFormsViewSet(ProjectViewSet):
+    queryset = Import.objects.none()
     serializer_class = FormOut
     pagination_class = None
     filter_backends = ()
 
     @extend_schema(responses=FormOut(many=True), filters=False)
-    def list(self, request: Request) -> Answer:
+    def list(self, request: Request, project: str) -> Answer:
         """The forms that files can have."""
         return Answer([_form_out(form) for form in FORMS.values()])
 

@@ -121,7 +121,7 @@ ENDPOINTS = tuple(
         ("GET", f"{_PROJECT}/responses", ResponsesViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/responses/import", ResponseImportViewSet, "import_file", MANAGER),
         ("GET", "responses/<int:pk>", ResponsesViewSet, "retrieve", REVIEWER),
-        ("GET", "import-forms", ImportFormsViewSet, "list", SIGNED_IN),
+        ("GET", f"{_PROJECT}/import-forms", ImportFormsViewSet, "list", REVIEWER),
         ("GET", f"{_PROJECT}/imports", ProjectImportsViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/imports", ProjectImportsViewSet, "create", MANAGER),
         ("GET", "imports/<int:pk>", ImportsViewSet, "retrieve", REVIEWER),

@@ -51,6 +51,7 @@ class Preview:
         mapping: of the form's fields to the file's.
         choices: what can be chosen in it.
         missing: what has to be chosen before anything can be read; "" where nothing is missing.
+        counts: what the rows would become, by name; None where something is missing.
         rows: how many rows were looked at; ``whole`` says whether that is all of the file.
         shown: the first items.
         aspects: by the name in the file, whether the project has the aspect.
@@ -64,7 +65,7 @@ class Preview:
     missing: str = ""
     rows: int = 0
     whole: bool = True
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] | None = None
     shown: list[Shown] = field(default_factory=list)
     aspects: dict[str, bool] = field(default_factory=dict)
     bad: BadLines = field(default_factory=BadLines)

@@ -117,7 +117,10 @@ def test_a_draft_is_dropped_and_its_file_with_it(world: World) -> None:
 
 
 def test_every_form_is_listed_with_what_becomes_of_its_fields(world: World) -> None:
-    forms = {one["name"]: one for one in world.client("annotator").get("/api/v1/import-forms").json()}
+    forms = {
+        one["name"]: one
+        for one in world.client("manager").get(f"/api/v1/projects/{world.project.slug}/import-forms").json()
+    }
     assert {
         "hh-rlhf",
         "ultrafeedback",
