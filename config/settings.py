@@ -276,6 +276,8 @@ SPECTACULAR_SETTINGS = {
         "FlagKind": "annotation.models.Flag.Kind",
         "SourceKind": "annotation.models.Source.Kind",
         **{f"{kind.title()}SourceKind": [kind] for kind in ("model", "endpoint", "import", "person")},
+        "ImportState": "annotation.models.Import.State",
+        "ImportForm": "annotation.api_imports.FORM_CHOICES",
         "RunKind": "training.models.Run.Kind",
         "RunState": "training.models.Run.State",
         "RoundState": "alignment.models.Round.State",

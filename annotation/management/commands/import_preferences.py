@@ -72,7 +72,7 @@ class Command(BaseCommand):
             self.stdout.write(told.missing)
             return
         rows = f"{told.rows:,} rows" if told.whole else f"The first {told.rows:,} rows"
-        counts = ", ".join(f"{count:,} {what}" for what, count in told.counts.items())
+        counts = ", ".join(f"{count:,} {what}" for what, count in (told.counts or {}).items())
         self.stdout.write(f"{rows}: {counts}; {told.bad.count:,} bad lines.")
         for error in told.bad.listed[:ERRORS_SHOWN]:
             self.stdout.write(
