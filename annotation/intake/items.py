@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from annotation.models import MAX_RESPONSES, MIN_RESPONSES
@@ -13,6 +13,7 @@ from annotation.rows import BadField, filled_text, is_list, messages_of, text_of
 
 LONGEST_NAME = 200
 LONGEST_RATIONALE = 20_000
+EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 
 Messages = list[dict[str, str]]
 Row = Mapping[str, Any]
@@ -204,7 +205,7 @@ def number_of(value: Any, field: str) -> float | None:
 
 
 def time_of(value: Any, field: str) -> datetime | None:
-    """A time: ISO 8601 (UTC unless it says otherwise), or seconds since 1970. Raises BadField."""
+    """A time of the computer's age: ISO 8601 (UTC unless it says otherwise), or seconds since 1970. Raises BadField."""
     if value is None or value == "":
         return None
     try:
@@ -218,7 +219,10 @@ def time_of(value: Any, field: str) -> datetime | None:
             found = datetime.fromisoformat(value)
     except (TypeError, ValueError, OverflowError, OSError):
         raise BadField(field, f"must be a time as in 2026-01-31T12:00:00Z, not {value!r:.60}") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    if not EARLIEST <= found <= datetime.now(UTC) + timedelta(days=1):
+        raise BadField(field, f"must be a time between {EARLIEST:%Y} and now, not {value!r:.60}")
+    return found
 
 
 TIED = frozenset(

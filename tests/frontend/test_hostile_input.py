@@ -294,9 +294,9 @@ def test_a_cookie_cannot_break_a_page(client: Client, addresses: dict[str, str])
 @pytest.mark.parametrize("number", ["9" * 30, "9" * 5_000])
 @pytest.mark.parametrize(
     "page", ["members/{}/role/", "prompts/{}/", "imports/{}/", "imports/{}/start/", "sources/{}/", "batches/{}/",
-             "batches/{}/close/", "datasets/{}/", "datasets/{}/download/", "models/{}/", "rounds/{}/", "rounds/{}/live/", "rounds/{}/retry/",
-             "rank/{}/submit/", "rank/{}/skip/", "rank/{}/renew/", "rank/{}/give-back/", "history/{}/",
-             "history/{}/in-place/", "history/{}/amend/"]
+             "batches/{}/close/", "datasets/{}/", "datasets/{}/download/", "models/{}/", "rounds/{}/",
+             "rounds/{}/live/", "rounds/{}/retry/", "rank/{}/submit/", "rank/{}/skip/", "rank/{}/renew/",
+             "rank/{}/give-back/", "history/{}/", "history/{}/in-place/", "history/{}/amend/"]
 )  # fmt: skip
 def test_a_number_in_an_address_that_names_nothing_is_not_found(
     page: str, number: str, project: Project, client: Client
