@@ -30,7 +30,7 @@ PARQUET_ROWS = 256
 csv.field_size_limit(LONGEST_LINE)
 
 
-def read_rows(file: IO[bytes], filename: str) -> Iterator[tuple[int, Row]]:
+def read_rows(file: IO[bytes], filename: str, *, typed: bool = True) -> Iterator[tuple[int, Row]]:
     """Yield the file's rows with their line numbers (of Parquet: row numbers), from 1, without holding the file.
 
     A line that cannot be read comes as a LineError in its row's place, so that an import can tell of all bad lines.
@@ -41,6 +41,8 @@ def read_rows(file: IO[bytes], filename: str) -> Iterator[tuple[int, Row]]:
         file: open for reading bytes; it must seek.
         filename: its ending tells the format: .jsonl, .ndjson, .json (an array, or an object a line), .csv, .tsv,
             .parquet; each may have .gz or .zst after it.
+        typed: whether a CSV's columns of those names must be what Rankloop's own rows have in them; else what is no
+            list or object there stays text.
 
     Raises:
         Refusal: the format is unknown, or the file as a whole is not of its format.
@@ -53,7 +55,7 @@ def read_rows(file: IO[bytes], filename: str) -> Iterator[tuple[int, Row]]:
     if ending == ".json":
         return _read_json(file, filename)
     if ending in (".csv", ".tsv"):
-        return _read_csv(file, filename, "\t" if ending == ".tsv" else ",")
+        return _read_csv(file, filename, "\t" if ending == ".tsv" else ",", typed)
     if ending == ".parquet":
         return _read_parquet(file if file is packed else _on_disk(file), filename)
     raise Refusal(
@@ -151,7 +153,7 @@ def _lines(file: IO[bytes], filename: str) -> Iterator[tuple[int, str | LineErro
             )
 
 
-def _read_csv(file: IO[bytes], filename: str, delimiter: str) -> Iterator[tuple[int, Row]]:
+def _read_csv(file: IO[bytes], filename: str, delimiter: str, typed: bool) -> Iterator[tuple[int, Row]]:
     source = _CsvLines(file, filename)
     reader = csv.reader(source, delimiter=delimiter, strict=True)
     try:
@@ -177,7 +179,7 @@ def _read_csv(file: IO[bytes], filename: str, delimiter: str) -> Iterator[tuple[
             yield start, LineError(start, "", source.error.reason)
             source.error = None
         elif any(cells):
-            yield start, _csv_row(start, names, cells)
+            yield start, _csv_row(start, names, cells, typed)
 
 
 class _CsvLines:
@@ -205,7 +207,7 @@ def _check_header(names: list[str], filename: str) -> None:
             raise Refusal("invalid", f"{filename}: the header line {what}.", field="file")
 
 
-def _csv_row(number: int, names: list[str], cells: list[str]) -> Row:
+def _csv_row(number: int, names: list[str], cells: list[str], typed: bool) -> Row:
     if len(cells) != len(names):
         return LineError(number, "", f"has {len(cells)} cells; the header has {len(names)}")
     row: dict[str, Any] = {}
@@ -216,11 +218,13 @@ def _csv_row(number: int, names: list[str], cells: list[str]) -> Row:
             row[name] = int(cell)
         elif name in JSON_COLUMNS and (name != "tags" or cell.lstrip().startswith("[")):
             try:
-                row[name] = json.loads(cell)
+                row[name] = json.loads(cell) if typed or cell.lstrip()[:1] in ("[", "{") else cell
             except RecursionError:
                 return LineError(number, name, "is nested too deeply")
             except ValueError as error:
-                return LineError(number, name, f"is not JSON: {fault_of_json(error)}")
+                if typed:
+                    return LineError(number, name, f"is not JSON: {fault_of_json(error)}")
+                row[name] = cell
         elif name == "tags":
             row[name] = [tag.strip() for tag in cell.split(",") if tag.strip()]
         else:

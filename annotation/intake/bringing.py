@@ -85,7 +85,7 @@ def bring_in(
         LinesWrong: lines are bad, or, where those are left out, all of them.
         Refusal: there are none.
     """
-    stage, bad, seen, line = Stage(project, name), BadLines(), 0, 0
+    stage, bad, seen = Stage(project, name), BadLines(), 0
     for line, row in rows:
         seen += 1
         if seen % ROWS_A_WORD == 0:

@@ -75,7 +75,7 @@ def _bring(job: Import, pulse: Pulse) -> None:
         brought = bring_in(
             project=job.project,
             name=job.name,
-            rows=read_rows(file, job.file_name),
+            rows=read_rows(file, job.file_name, typed=False),
             form=form_named(job.form),
             mapping=job.mapping,
             # Not the claim's: carried out anew after a loss, it brings the same.

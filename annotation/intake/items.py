@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from annotation.answering import LONGEST_RATIONALE, MOST_SECONDS
 from annotation.models import MAX_RESPONSES, MIN_RESPONSES
 from annotation.rows import BadField, filled_text, is_list, messages_of, text_of
 
 LONGEST_NAME = 200
-LONGEST_RATIONALE = 20_000
 EARLIEST = datetime(1970, 1, 2, tzinfo=UTC)
 
 Messages = list[dict[str, str]]
@@ -102,6 +102,8 @@ def check_item(item: Item) -> None:
             "rationale", f"has {len(item.rationale):,} characters; {LONGEST_RATIONALE:,} are allowed"
         )
     text_of(item.rationale, "rationale")
+    if item.seconds is not None and not 0 <= item.seconds <= MOST_SECONDS:
+        raise BadField("seconds", f"must be from 0 to {MOST_SECONDS:,}, not {item.seconds!r:.40}")
 
 
 def name_of(value: Any, field: str) -> str:

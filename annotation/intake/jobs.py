@@ -257,7 +257,7 @@ def _look(job: Import, form: str, mapping: Mapping[str, Any] | None) -> Preview:
     with files.opened(job) as file:
         told = preview(
             project=job.project,
-            rows=read_rows(file, job.file_name),
+            rows=read_rows(file, job.file_name, typed=False),
             source=job.name,
             form=form,
             mapping=mapping,

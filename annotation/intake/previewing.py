@@ -94,6 +94,14 @@ def preview(
         raise Refusal("invalid", "The file holds no rows.", field="file")
     looked_at, whole = first[:ROWS_PREVIEWED], len(first) <= ROWS_PREVIEWED
     sample = Sample([row for _, row in looked_at if not isinstance(row, LineError)][:ROWS_HELD])
+    if not sample.rows:
+        wrong = [row for _, row in looked_at if isinstance(row, LineError)]
+        raise Refusal(
+            "invalid",
+            f"None of the first {len(looked_at):,} rows can be read. Line {wrong[0].line:,}: {wrong[0].reason}.",
+            field="file",
+            lines=wrong,
+        )
     detected = form_of(sample)
     chosen = form_named(form) if form else detected
     choices = chosen.choices(sample)

@@ -58,10 +58,15 @@ def settle(
         tell: told how many of ``STEPS`` are done.
 
     Raises:
-        Refusal: a prompt has more different responses of one source than can be numbered.
+        Refusal: a prompt has more different responses of one source than can be numbered, or the split changed since
+            it was staged.
     """
     # Imports into a project take turns, so that what counts as new is new.
-    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    locked = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    if locked.held_out_share != project.held_out_share:
+        raise Refusal(
+            "conflict", "The project's held-out share was changed meanwhile. Start the import again."
+        )
     drop_tables(DERIVED)
     done = Settled()
     for step, part in enumerate((_prompts, _sources, _responses, _ballots), start=1):

@@ -16,7 +16,7 @@ from annotation.models import Aspect, Project
 from annotation.splitting import digest_of, split_of
 
 ROWS_A_COPY = 5_000
-MOST_REMEMBERED = 2_000_000
+MOST_REMEMBERED = 1_000_000
 """So many prompts, responses and tasks are remembered as staged; what is staged twice does no harm."""
 
 TABLES = {
@@ -51,7 +51,6 @@ class Stage:
         self.rows: dict[str, list[tuple[Any, ...]]] = {name: [] for name in TABLES}
         self.remembered: set[bytes] = set()
         self.items = 0
-        self.rated: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         drop_tables(TABLES)
         with connection.cursor() as cursor:
@@ -149,7 +148,6 @@ class Stage:
         elif not float(rating).is_integer() or not 1 <= rating <= aspect.steps:
             self.left_out[f"{name}: not one of 1 to {aspect.steps}"] += 1
         else:
-            self.rated[aspect.name] += 1
             self.rows["stage_rating"].append((self.items, aspect.pk, position, int(rating)))
 
 

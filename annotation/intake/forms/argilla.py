@@ -36,20 +36,21 @@ NOBODY = ("", "None")
 
 
 def _matches(sample: Sample) -> bool:
-    return (
-        (
-            sample.has("fields", "responses")
-            and all(isinstance(row["responses"], ReadOnly) for row in sample.rows)
-        )
-        or any(name.endswith(f"{ANSWERS}.users") for name in sample.columns)
-        or (sample.has("external_id") and bool(_questions(sample)))
+    return bool(_questions(sample))
+
+
+def _is_nested(sample: Sample) -> bool:
+    return sample.has("fields", "responses") and all(
+        isinstance(row["fields"], ReadOnly) and isinstance(row["responses"] or {}, ReadOnly)
+        for row in sample.rows
     )
 
 
 def _questions(sample: Sample) -> list[str]:
-    if sample.has("fields", "responses"):
+    if _is_nested(sample):
         return list(dict.fromkeys(str(name) for row in sample.rows for name in row["responses"] or {}))
-    flat = [name.removesuffix(ANSWERS) for name in sample.columns if name.endswith(ANSWERS)]
+    users = f"{ANSWERS}.users"
+    flat = [name.removesuffix(users) for name in sample.columns if name.endswith(users)]
     return flat or [name for name in sample.columns if any(map(_is_answers, sample.values(name)))]
 
 
@@ -66,7 +67,7 @@ def _choices(sample: Sample) -> list[str]:
 
 
 def _fields(sample: Sample) -> list[str]:
-    if sample.has("fields", "responses"):
+    if _is_nested(sample):
         return list(dict.fromkeys(str(name) for row in sample.rows for name in row["fields"]))
     questions = _questions(sample)
     own = {"id", "_server_id", "external_id", "metadata", "vectors", "status"}
