@@ -122,9 +122,14 @@ def _end(job: Import, state: State, reason: str, lines: Iterable[LineError] = ()
 
 def _listed(lines: Iterable[LineError]) -> list[dict[str, Any]]:
     return [
-        {"line": error.line, "field": error.field, "reason": error.reason}
+        {"line": error.line, "field": _storable(error.field), "reason": _storable(error.reason)}
         for error in sorted(lines, key=lambda error: error.line)
     ]
+
+
+def _storable(text: str) -> str:
+    """A file may name its fields by what a database cannot hold."""
+    return text.encode(errors="replace").decode().replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
 class Pulse:

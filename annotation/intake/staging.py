@@ -16,6 +16,7 @@ from annotation.models import Aspect, Project
 from annotation.splitting import digest_of, split_of
 
 ROWS_A_COPY = 5_000
+MOST_REASONS = 50
 MOST_REMEMBERED = 1_000_000
 """So many prompts, responses and tasks are remembered as staged; what is staged twice does no harm."""
 
@@ -144,6 +145,7 @@ class Stage:
     def _rate(self, name: str, position: int, rating: float) -> None:
         aspect = self.aspects.get(plain(name))
         if aspect is None:
+            name = name if len(self.left_out) < MOST_REASONS else "others"
             self.left_out[f"{name}: the project has no such aspect"] += 1
         elif not float(rating).is_integer() or not 1 <= rating <= aspect.steps:
             self.left_out[f"{name}: not one of 1 to {aspect.steps}"] += 1

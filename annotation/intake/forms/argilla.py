@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping as ReadOnly
 from typing import Any
 
-from annotation.intake.forms.form import Field, Form, Mapping, Sample
+from annotation.intake.forms.form import Field, Form, Mapping, Sample, named
 from annotation.intake.forms.guessing import prompt_among, responses_among
 from annotation.intake.items import (
     Candidate,
@@ -48,7 +48,7 @@ def _is_nested(sample: Sample) -> bool:
 
 def _questions(sample: Sample) -> list[str]:
     if _is_nested(sample):
-        return list(dict.fromkeys(str(name) for row in sample.rows for name in row["responses"] or {}))
+        return named(name for row in sample.rows for name in row["responses"] or {})
     users = f"{ANSWERS}.users"
     flat = [name.removesuffix(users) for name in sample.columns if name.endswith(users)]
     return flat or [name for name in sample.columns if any(map(_is_answers, sample.values(name)))]
@@ -68,7 +68,7 @@ def _choices(sample: Sample) -> list[str]:
 
 def _fields(sample: Sample) -> list[str]:
     if _is_nested(sample):
-        return list(dict.fromkeys(str(name) for row in sample.rows for name in row["fields"]))
+        return named(name for row in sample.rows for name in row["fields"])
     questions = _questions(sample)
     own = {"id", "_server_id", "external_id", "metadata", "vectors", "status"}
     return [

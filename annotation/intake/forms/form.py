@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Mapping as ReadOnly
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +15,18 @@ Mapping = ReadOnly[str, Any]
 """For each field of the form that can be chosen, the file's own name of it, or several in a list."""
 
 
+def named(names: Iterable[Any]) -> list[str]:
+    """Each name once, without those that no database can hold."""
+    return [name for name in dict.fromkeys(map(str, names)) if "\x00" not in name and _is_text(name)]
+
+
+def _is_text(name: str) -> bool:
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 @dataclass(frozen=True)
 class Sample:
     """A file's first readable rows."""
@@ -24,7 +36,7 @@ class Sample:
     @cached_property
     def columns(self) -> list[str]:
         """The rows' fields, in the order in which they come first."""
-        return list(dict.fromkeys(str(name) for row in self.rows for name in row))
+        return named(name for row in self.rows for name in row)
 
     def has(self, *names: str) -> bool:
         """Whether every row has all these fields."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping as ReadOnly
 from typing import Any
 
-from annotation.intake.forms.form import Field, Form, Mapping, Sample
+from annotation.intake.forms.form import Field, Form, Mapping, Sample, named
 from annotation.intake.forms.guessing import is_of, prompt_among, responses_among
 from annotation.intake.items import (
     Candidate,
@@ -40,7 +40,7 @@ def _matches(sample: Sample) -> bool:
 
 
 def _choices(sample: Sample) -> list[str]:
-    return list(dict.fromkeys(str(name) for row in sample.rows for name in row.get("data", {})))
+    return named(name for row in sample.rows for name in row["data"])
 
 
 def _guess(sample: Sample) -> dict[str, Any]:

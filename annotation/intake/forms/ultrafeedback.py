@@ -63,7 +63,7 @@ def _ratings(annotations: Any, field: str) -> dict[str, float]:
         if rating not in NOT_RATED:
             number = number_of(rating, f"{field}.{aspect}.Rating")
             if number is not None:
-                rated[str(aspect)] = number
+                rated[name_of(aspect, field)] = number
     return rated
 
 
