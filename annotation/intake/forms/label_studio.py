@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from collections.abc import Mapping as ReadOnly
 from typing import Any
 
-from annotation.intake.forms.form import Field, Form, Mapping, Sample, named
+from annotation.intake.forms.form import Field, Form, Mapping, Sample
 from annotation.intake.forms.guessing import is_of, prompt_among, responses_among
 from annotation.intake.items import (
     Candidate,
@@ -39,12 +39,16 @@ def _matches(sample: Sample) -> bool:
     )
 
 
+def _data(sample: Sample) -> Sample:
+    return Sample([row["data"] for row in sample.rows if isinstance(row.get("data"), ReadOnly)])
+
+
 def _choices(sample: Sample) -> list[str]:
-    return named(name for row in sample.rows for name in row["data"])
+    return _data(sample).columns
 
 
 def _guess(sample: Sample) -> dict[str, Any]:
-    data = Sample([row["data"] for row in sample.rows])
+    data = _data(sample)
     prompt = prompt_among(data.columns)
     listed = [name for name in data.columns if any(map(_is_item_list, data.values(name)))]
     texts = [name for name in data.columns if name != prompt and is_of(str, data.values(name))]

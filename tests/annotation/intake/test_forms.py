@@ -478,3 +478,14 @@ def test_no_row_breaks_a_form(form: str, row: dict[str, Any]) -> None:
     known = {field.name for field in FORMS[form].fields}
     found = items_of(1, row, FORMS[form], {name: value for name, value in mapping.items() if name in known})
     assert isinstance(found, LineError) or found
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "rows", [[], [{}], [{"data": 3, "fields": 4, "responses": "x", "a\x00b": 1, "\ud800": 2}]]
+)
+def test_no_file_breaks_what_a_form_tells_of_it(form: str, rows: list[dict[str, Any]]) -> None:
+    sample = Sample(rows)
+    FORMS[form].matches(sample)
+    names = [*FORMS[form].choices(sample), *map(str, FORMS[form].guess(sample).values())]
+    assert not any("\x00" in name or "\ud800" in name for name in names)
