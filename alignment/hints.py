@@ -6,7 +6,7 @@ from functools import partial
 
 from django.db import transaction
 
-from training.hints import send_hint
+from config.hints import send_hint
 
 
 def advance_soon(round_id: int) -> None:

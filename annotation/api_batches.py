@@ -82,7 +82,7 @@ class BatchIn(Input):
     responses_per_task = Integer(min_value=MIN_RESPONSES, max_value=MAX_RESPONSES)
     overlap = Integer(min_value=1, max_value=batching.MOST_ANNOTATORS)
     kind = Choice(
-        choices=[(kind.value, kind.label) for kind in Batch.Kind if kind not in batching.KNOWN_ANSWERS],
+        choices=[(kind.value, kind.label) for kind in batching.COMPOSED],
         required=False,
         help_text="Batches of tasks with known answers are made at `gold-batches`.",
     )

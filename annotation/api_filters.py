@@ -14,7 +14,7 @@ from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 
 from annotation.habits import Pattern
-from annotation.models import Assignment, Batch, Demonstration, Flag, Prompt, Ranking, Response, Task
+from annotation.models import Assignment, Batch, Demonstration, Flag, Import, Prompt, Ranking, Response, Task
 from annotation.remarks import tasks_with_flag, with_flag
 from annotation.returning import returned_rankings
 from annotation.review_queue import Reason
@@ -117,6 +117,14 @@ class BatchFilters(filters.FilterSet):
     class Meta:
         model = Batch
         fields = ["state", "kind"]
+
+
+class ImportFilters(filters.FilterSet):
+    state = filters.ChoiceFilter(choices=Import.State.choices)
+
+    class Meta:
+        model = Import
+        fields = ["state"]
 
 
 class TaskFilters(filters.FilterSet):

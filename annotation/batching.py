@@ -34,6 +34,8 @@ PROMPTS_A_QUERY = 1000
 MOST_ANNOTATORS = 100
 """The most that rank a task to teach or judge a model; tasks with known answers measure up to ``MAX_OVERLAP``."""
 KNOWN_ANSWERS = Batch.KNOWN_ANSWERS
+COMPOSED = (Batch.Kind.ANNOTATION, Batch.Kind.EVALUATION)
+"""Kinds of batches that are composed of prompts and sources; `annotation.gold` and `annotation.intake` make others."""
 TOO_FEW = "fewer than 2 different responses"
 KNOWN = "their responses are in a task that measures annotators"
 
@@ -115,6 +117,12 @@ def compose_batch(
             "invalid",
             f"The tasks of a {kind} batch have known answers, and sources have none. Compose it of tasks with known "
             "answers.",
+            field="kind",
+        )
+    if kind not in COMPOSED:
+        raise Refusal(
+            "invalid",
+            f"A batch of the kind {kind!r:.40} is not composed: its rankings come with it.",
             field="kind",
         )
     if overlap > MOST_ANNOTATORS:

@@ -77,6 +77,8 @@ def pace_of(batches: QuerySet[Batch], *, now: datetime | None = None) -> Pace:
     )
     hours = dict(
         Ranking.objects.filter(task__batch__in=batches, revision=1)
+        # What came by the file was ranked elsewhere, at whatever times: nobody's pace here.
+        .exclude(task__batch__kind=Batch.Kind.IMPORTED)
         .order_by()
         .values_list(TruncHour("submitted_at"))
         .annotate(Count("pk"))

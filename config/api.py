@@ -30,6 +30,7 @@ from annotation.api_accounts import MeViewSet, TokensViewSet
 from annotation.api_batch_quality import BatchPairsViewSet, BatchQualityViewSet, BatchTasksViewSet
 from annotation.api_batches import BatchesViewSet, TasksViewSet
 from annotation.api_gold import FeedbackViewSet, GoldBatchesViewSet, KnownAnswersViewSet
+from annotation.api_imports import ImportFormsViewSet, ImportsViewSet, ProjectImportsViewSet
 from annotation.api_projects import MembersViewSet, ProjectsViewSet
 from annotation.api_prompts import (
     PromptImportViewSet,
@@ -120,6 +121,14 @@ ENDPOINTS = tuple(
         ("GET", f"{_PROJECT}/responses", ResponsesViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/responses/import", ResponseImportViewSet, "import_file", MANAGER),
         ("GET", "responses/<int:pk>", ResponsesViewSet, "retrieve", REVIEWER),
+        ("GET", f"{_PROJECT}/import-forms", ImportFormsViewSet, "list", REVIEWER),
+        ("GET", f"{_PROJECT}/imports", ProjectImportsViewSet, "list", REVIEWER),
+        ("POST", f"{_PROJECT}/imports", ProjectImportsViewSet, "create", MANAGER),
+        ("GET", "imports/<int:pk>", ImportsViewSet, "retrieve", REVIEWER),
+        ("PATCH", "imports/<int:pk>", ImportsViewSet, "partial_update", MANAGER),
+        ("GET", "imports/<int:pk>/preview", ImportsViewSet, "preview", REVIEWER),
+        ("POST", "imports/<int:pk>/start", ImportsViewSet, "start", MANAGER),
+        ("POST", "imports/<int:pk>/cancel", ImportsViewSet, "cancel", MANAGER),
         ("GET", f"{_PROJECT}/sources", SourcesViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/sources", SourcesViewSet, "create", MANAGER),
         ("GET", "sources/<int:pk>", SourcesViewSet, "retrieve", REVIEWER),

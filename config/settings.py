@@ -276,6 +276,8 @@ SPECTACULAR_SETTINGS = {
         "FlagKind": "annotation.models.Flag.Kind",
         "SourceKind": "annotation.models.Source.Kind",
         **{f"{kind.title()}SourceKind": [kind] for kind in ("model", "endpoint", "import", "person")},
+        "ImportState": "annotation.models.Import.State",
+        "ImportForm": "annotation.api_imports.FORM_CHOICES",
         "RunKind": "training.models.Run.Kind",
         "RunState": "training.models.Run.State",
         "RoundState": "alignment.models.Round.State",
@@ -315,6 +317,7 @@ CELERY_BEAT_SCHEDULE = {
         "options": {"expires": 10},
     },
     "expire leases": {"task": "annotation.tasks.expire_leases", "schedule": 60.0, "options": {"expires": 60}},
+    "sweep imports": {"task": "annotation.tasks.sweep_imports", "schedule": 10.0, "options": {"expires": 10}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(RANKLOOP_HOME / "celerybeat-schedule")
 if CELERY_BROKER_URL.startswith("filesystem://"):

@@ -35,6 +35,7 @@ SECTIONS = (
     Section("Review", "circle-check", "review", Role.REVIEWER, waiting_count),
     Section("Rounds", "refresh-cw", "rounds", Role.REVIEWER),
     Section("Prompts", "message-square", "prompts", Role.REVIEWER),
+    Section("Imports", "upload", "imports", Role.REVIEWER),
     Section("Sources", "cpu", "sources", Role.MANAGER),
     Section("Batches", "layers", "batches", Role.REVIEWER),
     Section("Quality", "gauge", "quality", Role.REVIEWER),

@@ -53,7 +53,7 @@ def annotators(scope: Scope) -> Rows:
     for one in figures.annotators:
         habits, trust = figures.habits[one.annotator], reliability.get(one.annotator)
         yield [
-            _plain(one.annotator),
+            plain_cell(one.annotator),
             one.rankings,
             one.median_seconds,
             one.seconds_per_1000,
@@ -72,8 +72,8 @@ def pairs(scope: Scope) -> Rows:
     yield ["annotator", "other", "tasks", "pairs", "agreement", "kappa"]
     for one in _figures(scope).pairs:
         yield [
-            _plain(one.annotator),
-            _plain(one.other),
+            plain_cell(one.annotator),
+            plain_cell(one.other),
             one.tasks,
             one.pairs,
             one.agreement,
@@ -93,15 +93,15 @@ def sources(scope: Scope) -> Rows:
     yield ["source", "tasks", *_head("agreement"), "nominal_alpha", *figures.flags]
     for one in figures.sources:
         flags = [one.flags.get(kind, 0) for kind in figures.flags]
-        yield [_plain(one.name), one.tasks, *_cells(one.agreement), one.nominal_alpha, *flags]
+        yield [plain_cell(one.name), one.tasks, *_cells(one.agreement), one.nominal_alpha, *flags]
 
 
 def win_rates(scope: Scope) -> Rows:
     yield ["source", "against", *_head("win_rate"), "prompts", "comparisons"]
     for one in batch_win_rates(scope.batches).figures:
         yield [
-            _plain(one.source.name),
-            _plain(one.against.name),
+            plain_cell(one.source.name),
+            plain_cell(one.against.name),
             one.win_rate,
             one.win_rate_low,
             one.win_rate_high,
@@ -145,6 +145,6 @@ def _leaning(leaning: Leaning) -> list[object]:
     return [leaning.win_rate, leaning.win_rate_low, leaning.win_rate_high]
 
 
-def _plain(name: str) -> str:
+def plain_cell(name: str) -> str:
     """A name that people chose, so that no spreadsheet takes it for a formula."""
     return f"'{name}" if name.startswith(FORMULA) else name

@@ -1,6 +1,7 @@
 """People's nouns: who, what is asked, what is answered. Constraints stand here; workflow does not."""
 
 from annotation.models.answers import AspectRating, Demonstration, Flag, Ranking, Review
+from annotation.models.imports import Import, ImportedAnnotator
 from annotation.models.material import Prompt, Response, Source
 from annotation.models.people import ApiToken, Aspect, Membership, Project, User
 from annotation.models.tasks import (
@@ -29,6 +30,8 @@ __all__ = [
     "Batch",
     "Demonstration",
     "Flag",
+    "Import",
+    "ImportedAnnotator",
     "Membership",
     "Project",
     "Prompt",

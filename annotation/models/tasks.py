@@ -23,7 +23,8 @@ class Batch(models.Model):
     """Tasks released together. ``overlap`` is how many annotators rank each task.
 
     Tasks of a *qualification* batch have known answers and are ranked before all others, each answer being told how it
-    did; those of a *gold* batch are mixed among the others, unmarked. Neither kind teaches a model.
+    did; those of a *gold* batch are mixed among the others, unmarked. Neither kind teaches a model. The rankings of an
+    *imported* batch came with it, from people who have no account: it is closed from the start.
     """
 
     class Kind(models.TextChoices):
@@ -31,6 +32,7 @@ class Batch(models.Model):
         EVALUATION = "evaluation"
         QUALIFICATION = "qualification"
         GOLD = "gold"
+        IMPORTED = "imported"
 
     KNOWN_ANSWERS = (Kind.QUALIFICATION, Kind.GOLD)
     """Kinds that measure annotators. Their rankings teach no model and judge none, and nobody waits for them."""
@@ -76,7 +78,8 @@ class Batch(models.Model):
             ),
             models.CheckConstraint(condition=Q(state__in=["open", "paused", "closed"]), name="batch_state"),
             models.CheckConstraint(
-                condition=Q(kind__in=["annotation", "evaluation", "qualification", "gold"]), name="batch_kind"
+                condition=Q(kind__in=["annotation", "evaluation", "qualification", "gold", "imported"]),
+                name="batch_kind",
             ),
             models.CheckConstraint(condition=Q(order__in=["oldest", "uncertainty"]), name="batch_order"),
             models.CheckConstraint(condition=Q(max_per_annotator__gte=1), name="batch_max_per_annotator"),

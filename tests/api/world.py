@@ -16,7 +16,8 @@ from alignment.sources import create_import_source, create_model_source
 from annotation.assigning import next_assignment
 from annotation.batching import close_batch, compose_batch
 from annotation.importing import import_prompts, import_responses
-from annotation.models import Assignment, Batch, Project, Ranking, Source, User
+from annotation.intake.jobs import draft_import
+from annotation.models import Assignment, Batch, Import, Project, Ranking, Source, User
 from annotation.projects import add_member, create_project, create_user, set_aspects
 from annotation.submitting import submit
 from annotation.tokens import issue_token
@@ -45,6 +46,7 @@ class World:
     run: Run = None  # type: ignore[assignment]
     round: Round = None  # type: ignore[assignment]
     scorecard: Scorecard = None  # type: ignore[assignment]
+    imported: Import = None  # type: ignore[assignment]
 
     def client(self, who: str | None) -> APIClient:
         """A program with the person's token; without ``who``, one without any."""
@@ -81,6 +83,12 @@ def make_world() -> World:
         win_rate_high=0.6,
         judge="people",
         figures={"win_rate": 0.5},
+    )
+    world.imported, _ = draft_import(
+        project=project,
+        created_by=users["manager"],
+        pieces=[b'{"prompt": "Why?", "chosen": "So.", "rejected": "Because."}\n'],
+        file_name="pairs.jsonl",
     )
     return world
 

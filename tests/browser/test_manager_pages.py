@@ -47,7 +47,7 @@ def decided(kitchen: Project, manager: User) -> Round:
 
 def test_empty_pages_say_what_to_do(visit: Visit, project: Project, manager: User, picture: Picture) -> None:
     page = visit("/", manager)
-    for name in ("rounds", "runs", "sources", "batches", "datasets", "models"):
+    for name in ("rounds", "runs", "imports", "sources", "batches", "datasets", "models"):
         page.goto(f"/projects/{project.slug}/{name}/")
         expect(page.locator(".empty")).to_be_visible()
         picture(page, f"{name}-empty")

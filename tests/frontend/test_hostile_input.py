@@ -24,6 +24,7 @@ from alignment.rounds import advance_round, start_round
 from alignment.sources import create_model_source
 from annotation.answer_columns import read_answers
 from annotation.assigning import next_assignment
+from annotation.intake.jobs import draft_import
 from annotation.models import Assignment, Batch, Project, Ranking, User
 from annotation.quality import annotator_figures, batches_of
 from annotation.submitting import submit
@@ -77,6 +78,12 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
     round = start_round(project=project, created_by=people["manager"])
     advance_round(round.pk)
     run = round.round_runs.first().run
+    draft, _ = draft_import(
+        project=project,
+        created_by=people["manager"],
+        pieces=[b"question,left,right\nWhy?,a,b\n"],
+        file_name="x.csv",
+    )
     named = {
         "user_id": people["annotator"].pk,
         "prompt_id": project.prompts.first().pk,
@@ -90,6 +97,7 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "run_id": run.pk,
         "place_id": held.public_id,
         "ending": "csv",
+        "import_id": draft.pk,
         "change": "pause",
         "action": "retry",
     }
@@ -119,6 +127,8 @@ FORMS = (
     "new_endpoint_source",
     "new_import_source",
     "source",
+    "new_import",
+    "import",
     "new_batch",
     "new_dataset",
     "new_model",
@@ -283,10 +293,10 @@ def test_a_cookie_cannot_break_a_page(client: Client, addresses: dict[str, str])
 
 @pytest.mark.parametrize("number", ["9" * 30, "9" * 5_000])
 @pytest.mark.parametrize(
-    "page", ["members/{}/role/", "prompts/{}/", "sources/{}/", "batches/{}/", "batches/{}/close/", "datasets/{}/",
-             "datasets/{}/download/", "models/{}/", "rounds/{}/", "rounds/{}/live/", "rounds/{}/retry/",
-             "rank/{}/submit/", "rank/{}/skip/", "rank/{}/renew/", "rank/{}/give-back/", "history/{}/",
-             "history/{}/in-place/", "history/{}/amend/"]
+    "page", ["members/{}/role/", "prompts/{}/", "imports/{}/", "imports/{}/start/", "sources/{}/", "batches/{}/",
+             "batches/{}/close/", "datasets/{}/", "datasets/{}/download/", "models/{}/", "rounds/{}/",
+             "rounds/{}/live/", "rounds/{}/retry/", "rank/{}/submit/", "rank/{}/skip/", "rank/{}/renew/",
+             "rank/{}/give-back/", "history/{}/", "history/{}/in-place/", "history/{}/amend/"]
 )  # fmt: skip
 def test_a_number_in_an_address_that_names_nothing_is_not_found(
     page: str, number: str, project: Project, client: Client
