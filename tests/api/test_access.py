@@ -39,6 +39,8 @@ def address(endpoint: Endpoint, world: World) -> str:
         "rounds": world.round.pk,
         "scorecards": world.scorecard.pk,
         "runs": world.run.pk,
+        "webhooks": world.webhook.pk,
+        "deliveries": world.delivery.pk,
     }
     route = endpoint.route.replace("<slug:project>", world.project.slug)
     route = route.replace("<name:username>", "colleague").replace("<name:name>", "adapter")
