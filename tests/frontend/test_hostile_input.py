@@ -22,6 +22,7 @@ from alignment.datasets import build_dataset
 from alignment.model_versions import register_base
 from alignment.rounds import advance_round, start_round
 from alignment.sources import create_model_source
+from alignment.webhooks import create_webhook
 from annotation.answer_columns import read_answers
 from annotation.assigning import next_assignment
 from annotation.models import Assignment, Batch, Project, Ranking, User
@@ -71,6 +72,9 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
     answer = {"lease": ranked.lease, "key": uuid.uuid4(), "tiers": [[0], [1, 2, 3]]}
     submit(annotator=people["manager"], assignment_id=ranked.pk, **answer)
     held = next_assignment(annotator=people["manager"], project=project)
+    webhook = create_webhook(
+        project=project, name="builds", url="https://hooks.invalid/", events=["dataset.frozen"]
+    )
     dataset = build_dataset(project=project, batches=[batch])
     version = register_base(project=project, name="small", location="org/small")
     create_model_source(project=project, name="small, warm", model_version=version)
@@ -88,6 +92,8 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "version_id": version.pk,
         "number": round.number,
         "run_id": run.pk,
+        "webhook_id": webhook.pk,
+        "delivery_id": webhook.deliveries.get().pk,
         "assignment_id": held.pk,
         "ending": "csv",
         "change": "pause",
@@ -123,6 +129,8 @@ FORMS = (
     "new_dataset",
     "new_model",
     "new_round",
+    "webhooks",
+    "webhook",
     "new_project",
     "tokens",
 )
