@@ -119,7 +119,8 @@ VARIABLES: dict[str, Variable] = {
         Variable(
             "HF_TOKEN",
             "",
-            "Token of the Hugging Face Hub, for models that are not open to everybody. Only runs are given it.",
+            "Token of the Hugging Face Hub, for models that are not open to everybody, and of who may write there for "
+            "`push_dataset`. Of the services, only runs are given it.",
         ),
         Variable(
             "HF_HOME",
