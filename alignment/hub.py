@@ -1,4 +1,4 @@
-"""Datasets on the Hugging Face Hub: every shape of a version as one repository, which ``load_dataset`` takes by name."""
+"""Datasets on the Hugging Face Hub: a version in every shape, as one repository that ``load_dataset`` takes by name."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def test_operators_push_by_a_command(
     with pytest.raises(CommandError, match="does not know the token"):
         call_command("push_dataset", "kind-replies", "1", "acme/pairs")
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    with pytest.raises(CommandError, match="no dataset version 7. Versions: 1"):
+    with pytest.raises(CommandError, match=r"no dataset version 7\. Versions: 1"):
         call_command("push_dataset", "kind-replies", "7", "acme/pairs")
     call_command("push_dataset", "kind-replies", "1", "acme/pairs", "--public", "--shapes", "pairs")
     assert f"{hub.url}/commit/abc" in capsys.readouterr().out

@@ -14,8 +14,8 @@ from config import environment
 
 class Command(BaseCommand):
     help = (
-        "Upload a version of a dataset, in every shape and with its card, to the Hugging Face Hub. The token of somebody "
-        "who may write there stands in HF_TOKEN."
+        "Upload a version of a dataset, in every shape and with its card, to the Hugging Face Hub. The token of "
+        "somebody who may write there stands in HF_TOKEN."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
