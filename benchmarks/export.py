@@ -1,10 +1,10 @@
 """Exporting pairs: how fast a program gets them over HTTP in each format, and how much memory the web takes for it.
 
 A dataset of rankings of 4 replies of some 200 words, six pairs each, is written as the product writes it. A client on
-the same machine then downloads the pairs from gunicorn, as the Procfile starts it: the first time, when the file is made
-before it is sent, and again, when it is there. Both are told in megabytes (10⁶ bytes) of the same million pairs as JSON
-lines a second, so that formats which say the same in fewer bytes are compared by what they bring; what went over the
-wire is beside it. Memory is the most that a web process ever held.
+the same machine then downloads the pairs from gunicorn, as the Procfile starts it: the first time, when the file is
+made before it is sent, and again, when it is there. Both are told in megabytes (10⁶ bytes) of the same million pairs as
+JSON lines a second, so that formats which say the same in fewer bytes are compared by what they bring; what went over
+the wire is beside it. Memory is the most that a web process ever held.
 
 The database is one of its own on the server of DATABASE_URL, or on the embedded one, and the files lie in a temporary
 folder; both are gone in the end.
