@@ -69,7 +69,7 @@ def send_export(
         file = made(compression=coding)
         # What the caller has once it is decoded.
         name, content_type = (
-            file.filename.removesuffix(COMPRESSIONS[coding][0]) if coding else file.filename,
+            file.filename.removesuffix(COMPRESSIONS[coding]) if coding else file.filename,
             exporting.FORMATS[format],
         )
     return send_file(

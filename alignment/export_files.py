@@ -7,6 +7,7 @@ is encoded once a group, so a ranking of nine responses costs nine texts and not
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -27,28 +28,28 @@ CHARACTERS_AT_ONCE = 2**24
 """A row group of Parquet ends with the first of both that is reached: texts may be long."""
 ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
-COMPRESSIONS: dict[str, tuple[str, Callable[[], pa.Codec]]] = {
-    # A first download waits for the compressor, so levels are those that keep up with the network.
-    "gzip": (".gz", lambda: pa.Codec("gzip", compression_level=2)),
-    "zstd": (".zst", lambda: pa.Codec("zstd", compression_level=3)),
-}
-"""What a file's name ends in, and the codec."""
+GZIP_LEVEL = 2
+"""A first download waits for the compressor, so it is one that keeps up with the network."""
+COMPRESSIONS = {"gzip": ".gz", "zstd": ".zst"}
+"""What the name of a compressed file ends in."""
 
 
 @contextmanager
 def opened(path: Path, compression: str = "") -> Iterator[BinaryIO]:
-    """Open a new file for writing.
+    """Open a new file for writing. What is written is compressed to the same bytes each time.
 
     Args:
         compression: a key of `COMPRESSIONS`, or none.
     """
     with path.open("wb", buffering=BUFFER) as file:
-        if not compression:
+        if compression == "gzip":
+            with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as zipped:
+                yield cast(BinaryIO, zipped)
+        elif compression == "zstd":
+            with pa.CompressedOutputStream(pa.PythonFile(file, mode="w"), "zstd") as squeezed:
+                yield cast(BinaryIO, squeezed)
+        else:
             yield file
-            return
-        _, codec = COMPRESSIONS[compression]
-        with pa.CompressedOutputStream(pa.PythonFile(file, mode="w"), codec()) as compressed:
-            yield cast(BinaryIO, compressed)
 
 
 def write_jsonl(file: BinaryIO, schema: pa.Schema, groups: Iterable[Group]) -> None:

@@ -159,7 +159,7 @@ def _place(
             field="compression",
         )
     choice = f"-{which}" if shape == "pairs" and which != "all" else ""
-    ending = COMPRESSIONS[compression][0] if compression else ""
+    ending = COMPRESSIONS[compression] if compression else ""
     return split_file(dataset, split), f"{split}-{shape}{choice}.{format}{ending}"
 
 
