@@ -138,15 +138,17 @@ def test_pages_are_asked_for_as_they_are_needed() -> None:
     assert list(rows) == [20, 21, 30, 31]
 
 
-class Broken(httpx.SyncByteStream):
-    """A part of the content, and then the connection breaks."""
+class Sent(httpx.SyncByteStream):
+    """Content as it comes over a connection, which may break behind it."""
 
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, *, breaks: bool) -> None:
         self.content = content
+        self.breaks = breaks
 
     def __iter__(self) -> Iterator[bytes]:
         yield self.content
-        raise httpx.ReadError("reset")
+        if self.breaks:
+            raise httpx.ReadError("reset")
 
 
 def served(request: httpx.Request, *, most: int | None = None, etag: str = ETAG) -> httpx.Response:
@@ -154,10 +156,12 @@ def served(request: httpx.Request, *, most: int | None = None, etag: str = ETAG)
     start = 0
     if "Range" in request.headers and request.headers["If-Range"] == etag:
         start = int(request.headers["Range"].removeprefix("bytes=").removesuffix("-"))
-    status = 206 if start else 200
-    if most is not None:
-        return httpx.Response(status, headers={"ETag": etag}, stream=Broken(CONTENT[start : start + most]))
-    return httpx.Response(status, headers={"ETag": etag}, content=CONTENT[start:])
+    stop = len(CONTENT) if most is None else start + most
+    return httpx.Response(
+        206 if start else 200,
+        headers={"ETag": etag},
+        stream=Sent(CONTENT[start:stop], breaks=most is not None),
+    )
 
 
 def test_a_download_goes_on_where_it_broke() -> None:
