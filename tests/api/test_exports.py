@@ -91,7 +91,7 @@ def test_who_has_the_file_gets_304_whatever_part_is_asked_for(world: World) -> N
     address = f"/api/v1/datasets/{world.dataset.pk}/export"
     etag = client.get(address)["ETag"]
     known = client.get(address, HTTP_IF_NONE_MATCH=f'"other", {etag}', HTTP_RANGE="bytes=999999999-")
-    assert known.status_code == 304 and known["ETag"] == etag and known["Vary"] == "Accept-Encoding, Cookie"
+    assert known.status_code == 304 and known["ETag"] == etag and "Accept-Encoding" in known["Vary"]
 
 
 @pytest.mark.parametrize(
