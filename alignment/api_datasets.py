@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, get_args
+from typing import Any
 
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
@@ -12,7 +12,8 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from alignment import datasets, exporting
+from alignment import datasets
+from alignment.api_exports import CONTENT_TYPES, ExportQuery, send_export
 from alignment.api_files import AnyAccept, send_file
 from alignment.api_filters import DatasetFilters
 from alignment.models import Dataset
@@ -22,7 +23,6 @@ from annotation.api_filters import LARGEST_ID
 from annotation.api_prompts import MessageOut, PassageOut
 from annotation.models import Prompt
 from annotation.refusals import Refusal
-from training.engine.records import Which
 
 
 class DatasetOut(serializers.ModelSerializer):
@@ -75,18 +75,6 @@ class PreviewQuery(serializers.Serializer):
     split = Choice(choices=Prompt.Split.choices, required=False, default="train")
     offset = serializers.IntegerField(required=False, default=0, min_value=0, max_value=2**31 - 1)
     limit = serializers.IntegerField(required=False, default=20, min_value=1, max_value=100)
-
-
-class ExportQuery(serializers.Serializer):
-    shape = Choice(choices=list(exporting.SHAPES), required=False, default="rankings")
-    format = Choice(choices=list(exporting.FORMATS), required=False, default="jsonl")
-    split = Choice(choices=Prompt.Split.choices, required=False, default="train")
-    which = Choice(
-        choices=list(get_args(Which)),
-        required=False,
-        default="all",
-        help_text="Of the shape pairs: all pairs of a ranking, those of neighbouring tiers, or best against worst.",
-    )
 
 
 class DatasetsViewSet(ProjectViewSet):
@@ -142,16 +130,17 @@ class DatasetFilesViewSet(ProjectViewSet):
 
     @extend_schema(
         parameters=[ExportQuery],
-        responses={(200, content_type): OpenApiTypes.BINARY for content_type in exporting.FORMATS.values()},
+        responses={(200, content_type): OpenApiTypes.BINARY for content_type in CONTENT_TYPES},
     )
     def export(self, request: Request, pk: int) -> HttpResponseBase:
-        """A split as one file, with a strong ETag and byte ranges, as `datasets.load_dataset` and TRL take it."""
+        """A split as one file, with a strong ETag and byte ranges, as `datasets.load_dataset` and TRL take it.
+
+        Where `Accept-Encoding` names zstd or gzip, JSON lines and CSV are sent in it; with `compression` the file
+        itself is compressed, and stays so.
+        """
         asked = ExportQuery(data=request.query_params.dict())
         asked.is_valid(raise_exception=True)
-        file = exporting.export(self.get_object(), **asked.validated_data)
-        return send_file(
-            request, file.path, name=file.filename, content_type=file.content_type, sha256=file.sha256
-        )
+        return send_export(request, self.get_object(), **asked.validated_data)
 
     @extend_schema(responses={(200, "text/markdown"): OpenApiTypes.STR})
     def card(self, request: Request, pk: int) -> HttpResponseBase:

@@ -1,11 +1,10 @@
-"""Files over HTTP: strong ETags, conditional requests and byte ranges (RFC 9110, sections 13 and 14)."""
+"""Files over HTTP: strong ETags, conditional requests, byte ranges and codings (RFC 9110, sections 12.5.3, 13, 14)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import cast
 
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.cache import get_conditional_response
@@ -15,8 +14,9 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-CHUNK = 2**16
-RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+CHUNK = 2**18
+RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?", re.ASCII)
 
 
 class RangeNotSatisfiable(APIException):
@@ -44,8 +44,42 @@ class AnyAccept(BaseContentNegotiation):
         return first, first.media_type
 
 
+def coding_for(request: HttpRequest, codings: Iterable[str], sha256_of: Callable[[str], str | None]) -> str:
+    """Return the coding in which a file is sent: the first of ``codings`` that ``Accept-Encoding`` likes best, or "".
+
+    A part is of the file as it is, unless ``If-Range`` names a coded one that the caller has begun: many programs ask
+    for parts and decode each by itself, which a part of a compressed file does not stand.
+
+    Args:
+        codings: that there are, the best first.
+        sha256_of: the hash of the file in a coding; None where there is none yet.
+    """
+    accepted = _accepted(request.headers.get("Accept-Encoding", ""))
+    liked = sorted((one for one in codings if accepted.get(one)), key=lambda one: -accepted[one])
+    if "Range" in request.headers:
+        begun = request.headers.get("If-Range", "")
+        return next((one for one in liked if begun == f'"{sha256_of(one)}"'), "")
+    return liked[0] if liked else ""
+
+
+def _accepted(header: str) -> dict[str, float]:
+    """How much each coding of an ``Accept-Encoding`` header is liked, from 0 to 1."""
+    found = {}
+    for part in header.lower().split(","):
+        name, *parameters = (piece.strip() for piece in part.split(";"))
+        quality = next((each[2:] for each in parameters if each.startswith("q=")), "1")
+        found[name] = float(quality) if QUALITY.fullmatch(quality) else 0.0
+    return found
+
+
 def send_file(
-    request: HttpRequest, path: Path, *, name: str, content_type: str, sha256: str
+    request: HttpRequest,
+    path: Path,
+    *,
+    name: str,
+    content_type: str,
+    sha256: str,
+    coding: str | None = None,
 ) -> HttpResponseBase:
     """Answer a GET or HEAD with the file, or the one range of it that is asked for, or 304 where the caller has it.
 
@@ -54,6 +88,8 @@ def send_file(
     Args:
         name: under which a browser saves it.
         sha256: of the file's content, in hex: its strong ETag.
+        coding: in which the file is, for the caller to decode; "" for none where there could be one, and None where
+            there is no choice.
 
     Raises:
         RangeNotSatisfiable: no byte of the range exists.
@@ -66,6 +102,15 @@ def send_file(
         "Cache-Control": "private, no-cache",
         "Content-Disposition": content_disposition_header(True, name) or "attachment",
     }
+    if coding is not None:
+        headers["Vary"] = "Accept-Encoding"
+    # Before the range is looked at: who has the file needs no part of it, be there such a part or not.
+    as_asked = HttpResponse(headers=headers)
+    answer = get_conditional_response(request, etag=etag, response=as_asked)
+    if answer is not None and answer is not as_asked:
+        return answer
+    if coding:
+        headers["Content-Encoding"] = coding
     part = None
     if request.method == "GET" and request.headers.get("If-Range", etag) == etag:
         part = _range_of(request.headers.get("Range", ""), size)
@@ -83,8 +128,7 @@ def send_file(
             _bytes_of(path, part), status=206, content_type=content_type, headers=headers
         )
     response.headers["Content-Length"] = str(len(part) if part is not None else size)
-    # It takes a streaming response as well as any other, whatever its type says.
-    return get_conditional_response(request, etag=etag, response=cast(HttpResponse, response)) or response
+    return response
 
 
 def _range_of(header: str, size: int) -> range | None:

@@ -19,6 +19,7 @@ from django.conf import settings as django_settings
 from django.db import transaction
 from django.db.models import Max
 
+from alignment import events
 from alignment.adjudicating import put_in_order
 from alignment.consensus import PRIOR, Consensus, Spread, fit
 from alignment.dataset_card import as_markdown, describe
@@ -307,6 +308,7 @@ def _register(
         created_by=created_by,
     )
     dataset.batches.set(batches)
+    events.dataset_frozen(dataset)
     return dataset
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -15,12 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from alignment.datasets import dataset_folder, split_file
+from alignment.export_files import COMPRESSIONS, WRITERS, opened
 from alignment.models import Dataset
 from annotation.refusals import Refusal
 from training.engine.files import flush
 from training.engine.records import (
     DEMONSTRATIONS,
-    ROWS_A_GROUP,
     SCHEMA,
     Ranking,
     Which,
@@ -72,7 +71,14 @@ SHAPES: dict[str, Shape] = {
         pa.schema([("messages", MESSAGES), ("weight", pa.float64())]), lambda ranking, which: to_sft(ranking)
     ),
 }
-FORMATS = {"jsonl": "application/jsonl", "parquet": "application/vnd.apache.parquet"}
+FORMATS = {
+    "jsonl": "application/jsonl",
+    "parquet": "application/vnd.apache.parquet",
+    "csv": "text/csv; charset=utf-8",
+}
+COMPRESSED_TYPES = {"gzip": "application/gzip", "zstd": "application/zstd"}
+COMPRESSIBLE = ("jsonl", "csv")
+"""Parquet is compressed within."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,60 +93,91 @@ class Export:
 
 
 def export(
-    dataset: Dataset, *, shape: str = "pairs", split: str = "train", format: str = "jsonl", which: str = "all"
+    dataset: Dataset,
+    *,
+    shape: str = "pairs",
+    split: str = "train",
+    format: str = "jsonl",
+    which: str = "all",
+    compression: str = "",
 ) -> Export:
     """Return a split of a dataset in one of the `SHAPES` and `FORMATS`, written at the first call.
 
     Args:
         which: for pairs: ``all``, ``adjacent`` or ``best_worst``, see `training.engine.records.to_pairs`.
+        compression: of the whole file: ``gzip`` or ``zstd``; none for Parquet.
 
     Raises:
-        Refusal: there is no such shape, split, format or choice of pairs.
+        Refusal: there is no such shape, split, format, compression or choice of pairs.
     """
-    _check(shape, format, which)
-    source = split_file(dataset, split)
-    choice = f"-{which}" if shape == "pairs" and which != "all" else ""
-    name = f"{split}-{shape}{choice}.{format}"
+    source, name = _place(dataset, shape, split, format, which, compression)
     path = dataset_folder(dataset) / "exports" / name
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        _write(path, source, shape, which)
+        _write(path, source, shape, which, format, compression)
     return Export(
         path=path,
         sha256=_sha256(path),
         filename=f"{dataset.project.slug}-v{dataset.version}-{name}",
-        content_type=FORMATS[format],
+        content_type=COMPRESSED_TYPES.get(compression, FORMATS[format]),
     )
 
 
-def _check(shape: str, format: str, which: str) -> None:
+def sha256_if_written(
+    dataset: Dataset, *, shape: str, split: str, format: str, which: str, compression: str
+) -> str | None:
+    """Return the hash that `export` would return with, or None where the file has yet to be written.
+
+    Raises:
+        Refusal: as `export`.
+    """
+    _, name = _place(dataset, shape, split, format, which, compression)
+    path = dataset_folder(dataset) / "exports" / name
+    return _sha256(path) if path.exists() else None
+
+
+def _place(
+    dataset: Dataset, shape: str, split: str, format: str, which: str, compression: str
+) -> tuple[Path, str]:
+    """The file that the export is made of, and the export's name, which says all that was chosen."""
     for field, value, known in (
         ("shape", shape, SHAPES),
         ("format", format, FORMATS),
         ("which", which, get_args(Which)),
+        ("compression", compression, ("", *COMPRESSIONS)),
     ):
         if value not in known:
             raise Refusal(
-                "invalid", f"The {field} must be one of {', '.join(known)}, not {value!r:.40}.", field=field
+                "invalid",
+                f"The {field} must be one of {', '.join(filter(None, known))}, not {value!r:.40}.",
+                field=field,
             )
+    if compression and format not in COMPRESSIBLE:
+        raise Refusal(
+            "invalid",
+            f"The format {format} is compressed within. Leave `compression` out, or take {' or '.join(COMPRESSIBLE)}.",
+            field="compression",
+        )
+    choice = f"-{which}" if shape == "pairs" and which != "all" else ""
+    ending = COMPRESSIONS[compression] if compression else ""
+    return split_file(dataset, split), f"{split}-{shape}{choice}.{format}{ending}"
 
 
-def _write(path: Path, source: Path, shape: str, which: Any) -> None:
+def _write(path: Path, source: Path, shape: str, which: Any, format: str, compression: str) -> None:
     """Write the file under a name of this call's own, then give it its name, unless another call was first.
 
     Threads of one process and processes of one number, in two containers, write at the same time.
     """
-    draft = path.with_name(f".{uuid.uuid4()}.{path.name}")  # the ending says the format
+    draft = path.with_name(f".{uuid.uuid4()}.{path.name}")
     form = SHAPES[shape]
     try:
-        rows = (row for ranking in read_rankings(source) for row in form.rows(ranking, which))
-        if path.suffix == ".parquet":
-            _write_parquet(draft, _schema(form, source), rows)
-        else:
-            _write_jsonl(draft, rows)
+        groups = (form.rows(ranking, which) for ranking in read_rankings(source))
+        with opened(draft, compression) as file:
+            WRITERS[format](file, _schema(form, source), groups)
         _publish(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+        pa.default_memory_pool().release_unused()
 
 
 def _schema(form: Shape, source: Path) -> pa.Schema:
@@ -149,23 +186,6 @@ def _schema(form: Shape, source: Path) -> pa.Schema:
     if index < 0 or DEMONSTRATIONS.name in pq.read_schema(source).names:
         return form.schema
     return form.schema.remove(index)
-
-
-def _write_jsonl(path: Path, rows: Iterator[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
-
-
-def _write_parquet(path: Path, schema: pa.Schema, rows: Iterator[dict[str, Any]]) -> None:
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        group: list[dict[str, Any]] = []
-        for row in rows:
-            group.append(row)
-            if len(group) == ROWS_A_GROUP:
-                writer.write_table(pa.Table.from_pylist(group, schema=schema))
-                group = []
-        if group:
-            writer.write_table(pa.Table.from_pylist(group, schema=schema))
 
 
 def _publish(draft: Path, path: Path) -> None:

@@ -7,6 +7,10 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from alignment.models_webhooks import Delivery as Delivery
+from alignment.models_webhooks import DeliveryAttempt as DeliveryAttempt
+from alignment.models_webhooks import Event as Event
+from alignment.models_webhooks import Webhook as Webhook
 from annotation.models import MAX_RESPONSES, Batch, Project, Prompt, Source, User
 from training.launching import ACCELERATOR
 from training.models import Run

@@ -1,4 +1,4 @@
-"""What other rooms' signals mean to a round: time to look at it."""
+"""What other rooms' signals mean here: time to look at a round, and events that other programs are told."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any
 from django.db.models import Q
 from django.dispatch import receiver
 
+from alignment import events
 from alignment.hints import advance_soon
 from alignment.models import Round
-from annotation.signals import batch_completed, task_reviewed
+from annotation.models import Batch
+from annotation.signals import batch_closing, batch_completed, task_reviewed
 from training.models import Run
-from training.signals import run_ended
+from training.signals import run_ended, run_ending
 
 
 @receiver(batch_completed)
@@ -33,3 +35,18 @@ def look_at_the_round_that_waits_for_reviews(batch_id: int, **kwargs: Any) -> No
 def look_at_the_runs_round(run: Run, **kwargs: Any) -> None:
     for round_id in Round.objects.filter(round_runs__run=run).values_list("pk", flat=True):
         advance_soon(round_id)
+
+
+@receiver(batch_completed)
+def tell_that_the_batch_is_ranked(batch_id: int, **kwargs: Any) -> None:
+    events.batch_finished(Batch.objects.select_related("project").get(pk=batch_id))
+
+
+@receiver(batch_closing)
+def tell_that_the_batch_is_closed(batch: Batch, **kwargs: Any) -> None:
+    events.batch_finished(batch)
+
+
+@receiver(run_ending)
+def tell_that_the_run_ended(run: Run, **kwargs: Any) -> None:
+    events.run_ended(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.utils import timezone
 
+from alignment import events
 from alignment.models import Round
 from annotation.refusals import Refusal
 
@@ -61,3 +62,5 @@ def move(round: Round, to: str, *, reason: str = "") -> None:
     round.state_since = now
     round.ended_at = now if to in Round.ENDED else None
     round.save()
+    if to in (State.PROMOTED, State.REJECTED):
+        events.round_decided(round)

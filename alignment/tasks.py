@@ -6,7 +6,7 @@ import logging
 
 from celery import shared_task
 
-from alignment import rounds
+from alignment import delivering, events, rounds
 
 logger = logging.getLogger(__name__)
 
@@ -27,3 +27,15 @@ def advance_rounds() -> int:
         except Exception:
             logger.exception("round=%s could not be advanced; the next tick tries again", round_id)
     return len(waiting)
+
+
+@shared_task(name="alignment.tasks.deliver")
+def deliver() -> int:
+    """Send what webhooks are due. Returns how many attempts were made."""
+    return delivering.deliver_due()
+
+
+@shared_task(name="alignment.tasks.record_events")
+def record_events() -> int:
+    """Record what happened and was not told, since a process died. Returns how many events that makes."""
+    return events.record_finished_batches()

@@ -29,6 +29,7 @@ from annotation.models import (
     Task,
 )
 from annotation.refusals import Refusal, refusing_taken
+from annotation.signals import batch_closing
 
 PROMPTS_A_QUERY = 1000
 MOST_ANNOTATORS = 100
@@ -204,6 +205,7 @@ def close_batch(batch: Batch) -> Batch:
         locked.state, locked.closed_at = Batch.State.CLOSED, timezone.now()
         locked.save(update_fields=["state", "closed_at"])
         release(locked.assignments.all())
+        batch_closing.send(sender=Batch, batch=locked)
     return locked
 
 

@@ -25,6 +25,12 @@ from alignment.api_runs import (
     RunsViewSet,
 )
 from alignment.api_sources import ModelVersionsViewSet, SourcesViewSet
+from alignment.api_webhooks import (
+    DeliveriesViewSet,
+    DeliveryViewSet,
+    WebhooksViewSet,
+    WebhookTestViewSet,
+)
 from annotation.api_access import Access, ApiViewSet
 from annotation.api_accounts import MeViewSet, TokensViewSet
 from annotation.api_batch_quality import BatchPairsViewSet, BatchQualityViewSet, BatchTasksViewSet
@@ -197,6 +203,15 @@ ENDPOINTS = tuple(
         ("GET", "runs/<uuid:pk>/artifacts", RunArtifactsViewSet, "artifacts", REVIEWER),
         ("GET", "runs/<uuid:pk>/artifacts/<name:name>", RunArtifactViewSet, "download", REVIEWER),
         ("POST", "runs/<uuid:pk>/cancel", RunsViewSet, "cancel", MANAGER),
+        ("GET", f"{_PROJECT}/webhooks", WebhooksViewSet, "list", MANAGER),
+        ("POST", f"{_PROJECT}/webhooks", WebhooksViewSet, "create", MANAGER),
+        ("GET", "webhooks/<int:pk>", WebhooksViewSet, "retrieve", MANAGER),
+        ("PATCH", "webhooks/<int:pk>", WebhooksViewSet, "partial_update", MANAGER),
+        ("DELETE", "webhooks/<int:pk>", WebhooksViewSet, "destroy", MANAGER),
+        ("POST", "webhooks/<int:pk>/test", WebhookTestViewSet, "test", MANAGER),
+        ("POST", "webhooks/<int:pk>/rotate-secret", WebhooksViewSet, "rotate_secret", MANAGER),
+        ("GET", "webhooks/<int:pk>/deliveries", DeliveriesViewSet, "deliveries", MANAGER),
+        ("POST", "deliveries/<int:pk>/resend", DeliveryViewSet, "resend", MANAGER),
     )
 )
 

@@ -7,6 +7,7 @@ documents and deployment together.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
 from config.mail import MailServer, mail_server
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 ROOT = Path(__file__).resolve().parent.parent
 """The checkout, or the folder of packages that Rankloop is installed into."""
@@ -116,7 +119,8 @@ VARIABLES: dict[str, Variable] = {
         Variable(
             "HF_TOKEN",
             "",
-            "Token of the Hugging Face Hub, for models that are not open to everybody. Only runs are given it.",
+            "Token of the Hugging Face Hub, for models that are not open to everybody, and of who may write there for "
+            "`push_dataset`. Of the services, only runs are given it.",
         ),
         Variable(
             "HF_HOME",
@@ -141,6 +145,12 @@ VARIABLES: dict[str, Variable] = {
             "Endpoints that managers may sample, comma-separated, each with the variable of its key if it needs one: "
             "https://api.example.org/v1=EXAMPLE_API_KEY,http://localhost:8000/v1. Empty: only administrators add "
             "endpoints, and they may add any.",
+        ),
+        Variable(
+            "RANKLOOP_WEBHOOK_NETWORKS",
+            "",
+            "Networks beside the public ones that webhooks may go to, comma-separated: 10.1.0.0/16,127.0.0.1. Empty: "
+            "none, so that nobody reaches this network's own services through the server.",
         ),
         Variable(
             "RANKLOOP_ANYONE_CREATES_PROJECTS",
@@ -189,6 +199,7 @@ def check() -> None:
     read_web_workers()
     read_accelerators()
     read_upload_mib()
+    read_webhook_networks()
     read_log_level()
     read_mail()
     for name in SWITCHES:
@@ -261,6 +272,20 @@ def read_accelerators() -> int:
 
 def read_upload_mib() -> int:
     return read_number("RANKLOOP_UPLOAD_MIB")
+
+
+def read_webhook_networks() -> list[Network]:
+    """The networks beside the public ones that webhooks may go to; a single address is a network of its own."""
+    networks: list[Network] = []
+    for part in filter(None, map(str.strip, read("RANKLOOP_WEBHOOK_NETWORKS").split(","))):
+        try:
+            networks.append(ipaddress.ip_network(part))
+        except ValueError:
+            raise ImproperlyConfigured(
+                "RANKLOOP_WEBHOOK_NETWORKS must be networks or addresses with commas between them, as "
+                f"10.1.0.0/16,127.0.0.1; {part!r:.80} is none."
+            ) from None
+    return networks
 
 
 def read_proxies() -> int:

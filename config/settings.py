@@ -26,6 +26,7 @@ RANKLOOP_SIGNUP = environment.read_switch("RANKLOOP_SIGNUP")
 RANKLOOP_ANYONE_CREATES_PROJECTS = environment.read_switch("RANKLOOP_ANYONE_CREATES_PROJECTS")
 RANKLOOP_ENDPOINTS = environment.read("RANKLOOP_ENDPOINTS")
 RANKLOOP_UPLOAD_MIB = environment.read_upload_mib()
+RANKLOOP_WEBHOOK_NETWORKS = environment.read_webhook_networks()
 RANKLOOP_URL = environment.read_url()
 
 
@@ -282,6 +283,8 @@ SPECTACULAR_SETTINGS = {
         "RunState": "training.models.Run.State",
         "RoundState": "alignment.models.Round.State",
         "ModelVersionState": "alignment.models.ModelVersion.State",
+        "EventType": "alignment.models.Event.Type",
+        "DeliveryState": "alignment.models.Delivery.State",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -316,6 +319,8 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "deliver to webhooks": {"task": "alignment.tasks.deliver", "schedule": 10.0, "options": {"expires": 10}},
+    "record events": {"task": "alignment.tasks.record_events", "schedule": 30.0, "options": {"expires": 30}},
     "expire leases": {"task": "annotation.tasks.expire_leases", "schedule": 60.0, "options": {"expires": 60}},
     "sweep imports": {"task": "annotation.tasks.sweep_imports", "schedule": 10.0, "options": {"expires": 10}},
 }

@@ -23,6 +23,7 @@ from frontend.views import (
     sources,
     tasks,
     tokens,
+    webhooks,
 )
 
 PROJECT_PAGES = [
@@ -110,6 +111,15 @@ PROJECT_PAGES = [
     path("runs/<uuid:run_id>/samples/", runs.run_samples, name="run_samples"),
     path("runs/<uuid:run_id>/curves.json", runs.run_curves, name="run_curves"),
     path("runs/<uuid:run_id>/cancel/", runs.stop_run, name="stop_run"),
+    path("webhooks/", webhooks.webhooks, name="webhooks"),
+    path("webhooks/<int:webhook_id>/", webhooks.webhook, name="webhook"),
+    path("webhooks/<int:webhook_id>/secret/", webhooks.rotate, name="rotate_webhook"),
+    re_path(
+        "^webhooks/(?P<webhook_id>[0-9]{1,18})/(?P<change>pause|resume|test|delete)/$",
+        webhooks.change_webhook,
+        name="change_webhook",
+    ),
+    path("webhooks/<int:webhook_id>/<int:delivery_id>/resend/", webhooks.resend, name="resend_delivery"),
     path("rank/", ranking.rank, name="rank"),
     path("rank/next/", ranking.next_task, name="rank_next"),
     path("rank/<uuid:place_id>/submit/", ranking.submit, name="rank_submit"),

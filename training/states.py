@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 
 from training.models import Run
 from training.refusals import Refusal
-from training.signals import run_ended
+from training.signals import run_ended, run_ending
 
 State = Run.State
 
@@ -25,7 +25,7 @@ ENDED = frozenset(state for state, successors in TRANSITIONS.items() if not succ
 
 
 def move(*, run: Run, to: Run.State, reason: str, **changes: Any) -> None:
-    """Move a run on and write ``changes`` with it; `run_ended` follows on commit if it has ended.
+    """Move a run on and write ``changes`` with it; `run_ending`, and on commit `run_ended`, follow if it has ended.
 
     Args:
         run: its row, locked by the caller's transaction; it is updated in place.
@@ -47,4 +47,5 @@ def move(*, run: Run, to: Run.State, reason: str, **changes: Any) -> None:
         raise Refusal("conflict", f"Run {run.pk} is {run.state} and cannot become {to}.", field="state")
     run.refresh_from_db()
     if to in ENDED:
+        run_ending.send(sender=Run, run=run)
         transaction.on_commit(partial(run_ended.send_robust, sender=Run, run=run))

@@ -55,6 +55,9 @@ STATES: dict[str, tuple[str, str]] = {
     "held_out": ("info", "lock"),
     # prompts
     "retired": ("", "x"),
+    # deliveries
+    "pending": ("info", "clock"),
+    "delivered": ("good", "check"),
     # model versions that are chosen no more
     "archived": ("", "x"),
 }

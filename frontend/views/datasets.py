@@ -6,9 +6,9 @@ from django.contrib import messages
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 
-from alignment.api_files import send_file
+from alignment.api_exports import send_export
 from alignment.datasets import SPLITS, build_dataset, preview
-from alignment.exporting import FORMATS, SHAPES, export
+from alignment.exporting import FORMATS, SHAPES
 from alignment.models import Dataset
 from annotation.refusals import Refusal
 from annotation.remarks import flag_name
@@ -89,18 +89,17 @@ def dataset(request: ProjectRequest, version: int) -> HttpResponse:
 def download(request: ProjectRequest, version: int) -> HttpResponseBase:
     shown = _dataset(request, version)
     try:
-        file = export(
+        return send_export(
+            request,
             shown,
             shape=request.GET.get("shape", "pairs"),
             split=request.GET.get("split", SPLITS[0]),
             format=request.GET.get("format", "jsonl"),
+            compression=request.GET.get("compression", ""),
         )
     except Refusal as refusal:
         messages.error(request, refusal.sentence)
         return redirect("dataset", request.project.slug, shown.version)
-    return send_file(
-        request, file.path, name=file.filename, content_type=file.content_type, sha256=file.sha256
-    )
 
 
 def _dataset(request: ProjectRequest, version: int) -> Dataset:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import hashlib
 import json
 import threading
@@ -10,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import datasets as hf
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from alignment import exporting
+from alignment import export_files, exporting
 from alignment.datasets import build_dataset, dataset_folder
 from alignment.exporting import FORMATS, SHAPES, export
 from alignment.models import Dataset, Round
@@ -41,11 +45,11 @@ def dataset(project: Project, source: Source) -> Dataset:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("split", ["train", "held_out"])
-def test_datasets_loads_every_shape_in_both_formats(
+def test_datasets_loads_every_shape_in_every_format(
     dataset: Dataset, shape: str, format: str, split: str, tmp_path: Path
 ) -> None:
     made = export(dataset, shape=shape, split=split, format=format)
-    loader = {"jsonl": "json", "parquet": "parquet"}[format]
+    loader = {"jsonl": "json", "parquet": "parquet", "csv": "csv"}[format]
     rows = hf.load_dataset(
         loader, data_files=str(made.path), split="train", cache_dir=str(tmp_path / "cache")
     )
@@ -54,11 +58,52 @@ def test_datasets_loads_every_shape_in_both_formats(
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_both_formats_say_the_same(dataset: Dataset, shape: str) -> None:
-    import pyarrow.parquet as pq
-
+def test_every_format_says_the_same(dataset: Dataset, shape: str) -> None:
     lines = [json.loads(line) for line in export(dataset, shape=shape).path.read_text().splitlines()]
     assert pq.read_table(export(dataset, shape=shape, format="parquet").path).to_pylist() == lines
+    with export(dataset, shape=shape, format="csv").path.open(newline="", encoding="utf-8") as sheet:
+        cells = list(csv.DictReader(sheet))
+    assert [{name: json.loads(cell) for name, cell in row.items()} for row in cells] == lines
+
+
+@pytest.mark.parametrize("format", ["jsonl", "csv"])
+def test_a_compressed_export_is_the_same_file_and_datasets_loads_it(
+    dataset: Dataset, format: str, tmp_path: Path
+) -> None:
+    plain = export(dataset, format=format).path.read_bytes()
+    zipped = export(dataset, format=format, compression="gzip")
+    assert gzip.decompress(zipped.path.read_bytes()) == plain
+    assert zipped.filename.endswith(f".{format}.gz") and zipped.content_type == "application/gzip"
+    squeezed = export(dataset, format=format, compression="zstd")
+    with pa.CompressedInputStream(pa.OSFile(str(squeezed.path)), "zstd") as stream:
+        assert stream.read() == plain
+    assert squeezed.filename.endswith(f".{format}.zst") and squeezed.content_type == "application/zstd"
+    loader = {"jsonl": "json", "csv": "csv"}[format]
+    for made in (zipped, squeezed):
+        rows = hf.load_dataset(
+            loader, data_files=str(made.path), split="train", cache_dir=str(tmp_path / made.path.name)
+        )
+        assert len(rows) == len(plain.splitlines()) - (format == "csv")
+
+
+def test_row_groups_end_where_their_texts_are_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Memory is bounded by characters as well as by rows, and rows of several groups keep what is theirs."""
+    monkeypatch.setattr(export_files, "CHARACTERS_AT_ONCE", 100)
+    shared = [{"role": "user", "content": "x" * 60}]
+    groups = [
+        [{"messages": shared, "weight": float(n)}, {"messages": shared, "weight": -1.0}] for n in range(3)
+    ]
+    with export_files.opened(tmp_path / "rows.parquet") as file:
+        export_files.write_parquet(file, SHAPES["sft"].schema, groups)
+    written = pq.ParquetFile(tmp_path / "rows.parquet")
+    assert written.num_row_groups == 3
+    assert written.read().to_pylist() == [row for group in groups for row in group]
+
+
+def test_compressing_parquet_again_is_refused(dataset: Dataset) -> None:
+    with pytest.raises(Refusal, match="compressed within") as refused:
+        export(dataset, format="parquet", compression="gzip")
+    assert refused.value.field == "compression"
 
 
 def test_an_export_is_written_once_and_its_hash_is_its_bytes(dataset: Dataset) -> None:
@@ -111,7 +156,8 @@ def test_exports_leave_the_dataset_itself_alone(dataset: Dataset, project: Proje
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"shape": "round"}, {"split": "test"}, {"format": "csv"}, {"which": "worst"}]
+    "wrong",
+    [{"shape": "round"}, {"split": "test"}, {"format": "xlsx"}, {"which": "worst"}, {"compression": "rar"}],
 )
 def test_what_there_is_not_is_refused_by_name(dataset: Dataset, wrong: dict[str, Any]) -> None:
     with pytest.raises(Refusal) as refused:

@@ -40,6 +40,8 @@ def address(endpoint: Endpoint, world: World) -> str:
         "scorecards": world.scorecard.pk,
         "runs": world.run.pk,
         "imports": world.imported.pk,
+        "webhooks": world.webhook.pk,
+        "deliveries": world.delivery.pk,
     }
     route = endpoint.route.replace("<slug:project>", world.project.slug)
     route = route.replace("<name:username>", "colleague").replace("<name:name>", "adapter")

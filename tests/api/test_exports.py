@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -23,17 +26,21 @@ def body_of(response: Any) -> bytes:
 
 
 @pytest.mark.parametrize("shape", ["rankings", "pairs", "unpaired", "sft"])
-def test_each_shape_comes_as_jsonl_and_as_parquet_with_the_same_rows(world: World, shape: str) -> None:
+def test_each_shape_comes_in_every_format_with_the_same_rows(world: World, shape: str) -> None:
     client = world.client("reviewer")
     address = f"/api/v1/datasets/{world.dataset.pk}/export?shape={shape}&split=train"
 
     jsonl = client.get(f"{address}&format=jsonl")
     parquet = client.get(f"{address}&format=parquet")
+    sheet = client.get(f"{address}&format=csv")
 
     lines = [json.loads(line) for line in body_of(jsonl).splitlines()]
     assert jsonl["Content-Type"] == "application/jsonl"
     rows = pq.read_table(pa.BufferReader(body_of(parquet))).to_pylist()
     assert lines == rows and rows
+    assert sheet["Content-Type"] == "text/csv; charset=utf-8"
+    cells = csv.DictReader(io.StringIO(body_of(sheet).decode(), newline=""))
+    assert [{name: json.loads(cell) for name, cell in row.items()} for row in cells] == lines
 
 
 def test_the_etag_is_the_files_hash_and_whoever_has_it_gets_304(world: World) -> None:
@@ -79,6 +86,82 @@ def test_a_file_is_resumed_by_ranges(world: World) -> None:
     assert stale.status_code == 200, "the file that the first part was of is another one"
 
 
+def test_who_has_the_file_gets_304_whatever_part_is_asked_for(world: World) -> None:
+    client = world.client("reviewer")
+    address = f"/api/v1/datasets/{world.dataset.pk}/export"
+    etag = client.get(address)["ETag"]
+    known = client.get(address, HTTP_IF_NONE_MATCH=f'"other", {etag}', HTTP_RANGE="bytes=999999999-")
+    assert known.status_code == 304 and known["ETag"] == etag and "Accept-Encoding" in known["Vary"]
+
+
+@pytest.mark.parametrize(
+    ("accepts", "coding"),
+    [
+        ("gzip, deflate", "gzip"),
+        ("gzip, deflate, br, zstd", "zstd"),
+        ("zstd;q=0.5, gzip", "gzip"),
+        ("gzip;q=0, identity", ""),
+        ("br", ""),
+        ("identity", ""),
+        ("gzip;q=nonsense", ""),
+        ("", ""),
+    ],
+)
+def test_a_text_is_sent_in_the_coding_that_the_caller_likes_best(
+    world: World, accepts: str, coding: str
+) -> None:
+    client = world.client("reviewer")
+    address = f"/api/v1/datasets/{world.dataset.pk}/export?shape=pairs"
+    plain = body_of(client.get(address))
+
+    answer = client.get(address, HTTP_ACCEPT_ENCODING=accepts)
+    sent = body_of(answer)
+
+    assert answer.get("Content-Encoding", "") == coding
+    assert answer["Content-Type"] == "application/jsonl"
+    assert answer["Content-Disposition"].endswith('.jsonl"')
+    assert "Accept-Encoding" in answer["Vary"]
+    assert answer["ETag"] == f'"{hashlib.sha256(sent).hexdigest()}"', "each coding has an ETag of its own"
+    assert decoded(sent, coding) == plain
+    parquet = client.get(f"{address}&format=parquet", HTTP_ACCEPT_ENCODING=accepts)
+    assert "Content-Encoding" not in parquet
+
+
+def decoded(content: bytes, coding: str) -> bytes:
+    if not coding:
+        return content
+    return pa.CompressedInputStream(pa.BufferReader(content), coding).read()
+
+
+def test_a_part_is_of_the_plain_file_unless_a_coded_one_was_begun(world: World) -> None:
+    """fsspec asks for parts with the Accept-Encoding of its library, and decodes each by itself."""
+    client = world.client("reviewer")
+    address = f"/api/v1/datasets/{world.dataset.pk}/export"
+    plain = body_of(client.get(address))
+    asked = {"HTTP_ACCEPT_ENCODING": "gzip, zstd", "HTTP_RANGE": "bytes=5-"}
+
+    part = client.get(address, **asked)
+    assert part.status_code == 206 and "Content-Encoding" not in part and body_of(part) == plain[5:]
+
+    whole = client.get(address, HTTP_ACCEPT_ENCODING="gzip")
+    content = body_of(whole)
+    rest = client.get(address, HTTP_IF_RANGE=whole["ETag"], **asked)
+    assert rest.status_code == 206 and rest["Content-Encoding"] == "gzip"
+    assert body_of(rest) == content[5:]
+    assert gzip.decompress(content[:5] + content[5:]) == plain
+
+
+def test_a_compressed_file_stays_compressed(world: World) -> None:
+    client = world.client("reviewer")
+    address = f"/api/v1/datasets/{world.dataset.pk}/export?shape=pairs"
+    file = client.get(f"{address}&compression=gzip", HTTP_ACCEPT_ENCODING="zstd")
+    assert file["Content-Type"] == "application/gzip" and "Content-Encoding" not in file
+    assert file["Content-Disposition"].endswith('.jsonl.gz"')
+    assert gzip.decompress(body_of(file)) == body_of(client.get(address))
+    refused = client.get(f"{address}&format=parquet&compression=gzip")
+    assert refused.status_code == 422 and refused.json()["errors"][0]["field"] == "compression"
+
+
 def test_an_unknown_shape_is_refused_with_the_ones_there_are(world: World) -> None:
     refused = world.client("reviewer").get(f"/api/v1/datasets/{world.dataset.pk}/export?shape=triples")
     assert refused.status_code == 400
@@ -106,10 +189,12 @@ from datasets import load_dataset
 url, key, cache = sys.argv[1:]
 options = {"http": {"client_kwargs": {"headers": {"Authorization": f"Bearer {key}"}}}}
 sizes = {}
-for kind, format in (("json", "jsonl"), ("parquet", "parquet")):
-    files = f"{url}&format={format}"
+for kind, asked in (("json", "format=jsonl"), ("json", "compression=gzip"), ("parquet", "format=parquet")):
+    files = f"{url}&{asked}"
     rows = load_dataset(kind, data_files=files, storage_options=options, split="train", cache_dir=cache)
-    sizes[kind] = [len(rows), sorted(rows.column_names), rows[0]["chosen"][0]["role"]]
+    sizes[asked] = [len(rows), sorted(rows.column_names), rows[0]["chosen"][0]["role"]]
+    first = next(iter(load_dataset(kind, data_files=files, storage_options=options, split="train", streaming=True)))
+    assert first == rows[0], (first, rows[0])
 print(json.dumps(sizes))
 """
 
@@ -131,6 +216,6 @@ def test_load_dataset_takes_the_address_and_a_token(live_server: Any, tmp_path: 
 
     assert loaded.returncode == 0, loaded.stderr
     sizes = json.loads(loaded.stdout.splitlines()[-1])
-    assert sizes["json"] == sizes["parquet"]
-    count, columns, role = sizes["json"]
+    assert sizes["format=jsonl"] == sizes["format=parquet"] == sizes["compression=gzip"]
+    count, columns, role = sizes["format=jsonl"]
     assert count > 0 and {"prompt", "chosen", "rejected"} <= set(columns) and role == "assistant"

@@ -10,9 +10,10 @@ from rest_framework.test import APIClient
 
 from alignment.datasets import build_dataset
 from alignment.model_versions import register_base
-from alignment.models import Dataset, ModelVersion, Round, Scorecard
+from alignment.models import Dataset, Delivery, ModelVersion, Round, Scorecard, Webhook
 from alignment.rounds import start_round
 from alignment.sources import create_import_source, create_model_source
+from alignment.webhooks import create_webhook
 from annotation.assigning import next_assignment
 from annotation.batching import close_batch, compose_batch
 from annotation.importing import import_prompts, import_responses
@@ -47,6 +48,9 @@ class World:
     round: Round = None  # type: ignore[assignment]
     scorecard: Scorecard = None  # type: ignore[assignment]
     imported: Import = None  # type: ignore[assignment]
+    webhook: Webhook = None  # type: ignore[assignment]
+    delivery: Delivery = None  # type: ignore[assignment]
+    """Of the dataset, to the webhook; its address leads nowhere."""
 
     def client(self, who: str | None) -> APIClient:
         """A program with the person's token; without ``who``, one without any."""
@@ -71,7 +75,11 @@ def make_world() -> World:
     world = World(project, elsewhere, users)
     _bring_responses(world)
     _rank(world)
+    world.webhook = create_webhook(
+        project=project, name="Builds", url="https://hooks.invalid/rankloop", events=["dataset.frozen"]
+    )
     world.dataset = build_dataset(project=project, batches=[world.ranked], created_by=users["manager"])
+    world.delivery = world.webhook.deliveries.get()
     world.round = start_round(project=project, sources=[world.old, world.new], created_by=users["manager"])
     _run(world)
     world.scorecard = Scorecard.objects.create(

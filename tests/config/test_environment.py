@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import ipaddress
 import os
 import re
 import subprocess
@@ -146,6 +147,8 @@ WRONG = [
     ("RANKLOOP_LOG_LEVEL", "loud", "RANKLOOP_LOG_LEVEL must be one of DEBUG, INFO"),
     ("RANKLOOP_PROXIES", "-1", "RANKLOOP_PROXIES must be a whole number from 0"),
     ("RANKLOOP_UPLOAD_MIB", "much", "RANKLOOP_UPLOAD_MIB must be a whole number from 1"),
+    ("RANKLOOP_WEBHOOK_NETWORKS", "10.0.0.0/8,10.1.2.3/16", "must be networks .*'10.1.2.3/16' is none"),
+    ("RANKLOOP_WEBHOOK_NETWORKS", "hooks.example.org", "must be networks .*'hooks.example.org' is none"),
     ("RANKLOOP_WEB_WORKERS", "0", "RANKLOOP_WEB_WORKERS must be a whole number from 1 to 1024"),
     ("RANKLOOP_ACCELERATORS", "9" * 5000, "RANKLOOP_ACCELERATORS must be a whole number from 1 to 1024"),
     ("RANKLOOP_HOME", "~nobody-of-this-name/home", "RANKLOOP_HOME, .* is no folder"),
@@ -184,6 +187,12 @@ def test_a_wrong_value_is_told_before_anything_starts(
             " a.example.org, [::1],.b.org,* ",
             environment.read_hosts,
             ["a.example.org", "[::1]", ".b.org", "*"],
+        ),
+        (
+            "RANKLOOP_WEBHOOK_NETWORKS",
+            "10.1.0.0/16, ::1",
+            environment.read_webhook_networks,
+            [ipaddress.ip_network("10.1.0.0/16"), ipaddress.ip_network("::1")],
         ),
         ("RANKLOOP_LOG_LEVEL", "warning", environment.read_log_level, "WARNING"),
         ("RANKLOOP_PORT", "", environment.read_port, 8000),

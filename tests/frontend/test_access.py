@@ -31,6 +31,7 @@ PAGES = {
     "prompts/template.csv": "manager",
     "members/": "manager",
     "settings/": "manager",
+    "webhooks/": "manager",
 }
 ROLES = ("annotator", "reviewer", "manager")
 
@@ -80,6 +81,7 @@ def test_changes_are_a_managers_alone(
 
     for address in (
         "settings/",
+        "webhooks/",
         "members/",
         f"members/{user_id}/role/",
         f"members/{user_id}/remove/",

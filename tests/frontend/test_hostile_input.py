@@ -22,6 +22,7 @@ from alignment.datasets import build_dataset
 from alignment.model_versions import register_base
 from alignment.rounds import advance_round, start_round
 from alignment.sources import create_model_source
+from alignment.webhooks import create_webhook
 from annotation.answer_columns import read_answers
 from annotation.assigning import next_assignment
 from annotation.intake.jobs import draft_import
@@ -72,6 +73,9 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
     answer = {"lease": ranked.lease, "key": uuid.uuid4(), "tiers": [[0], [1, 2, 3]]}
     submit(annotator=people["manager"], assignment_id=ranked.pk, **answer)
     held = next_assignment(annotator=people["manager"], project=project)
+    webhook = create_webhook(
+        project=project, name="builds", url="https://hooks.invalid/", events=["dataset.frozen"]
+    )
     dataset = build_dataset(project=project, batches=[batch])
     version = register_base(project=project, name="small", location="org/small")
     create_model_source(project=project, name="small, warm", model_version=version)
@@ -96,6 +100,8 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "number": round.number,
         "run_id": run.pk,
         "place_id": held.public_id,
+        "webhook_id": webhook.pk,
+        "delivery_id": webhook.deliveries.get().pk,
         "ending": "csv",
         "import_id": draft.pk,
         "change": "pause",
@@ -133,6 +139,8 @@ FORMS = (
     "new_dataset",
     "new_model",
     "new_round",
+    "webhooks",
+    "webhook",
     "new_project",
     "tokens",
 )

@@ -165,19 +165,21 @@ def to_pairs(
 
     Returns:
         Dicts ``prompt`` (messages), ``chosen`` and ``rejected`` (one message each), ``probability`` that
-        chosen is preferred, σ(margin), ``margin`` (difference of scores) and ``weight`` (the ranking's).
+        chosen is preferred, σ(margin), ``margin`` (difference of scores) and ``weight`` (the ranking's). They share the
+        prompt and the replies, the very same objects.
     """
     prompt = render(
         ranking.prompt, context=ranking.context, system_prompt=system_prompt, give_context=give_context
     )
+    replies = [[_reply(text)] for text in ranking.responses]
     pairs = []
     for chosen, rejected in comparisons(ranking, which):
         margin = ranking.scores[chosen] - ranking.scores[rejected]
         pairs.append(
             {
                 "prompt": prompt,
-                "chosen": [_reply(ranking.responses[chosen])],
-                "rejected": [_reply(ranking.responses[rejected])],
+                "chosen": replies[chosen],
+                "rejected": replies[rejected],
                 "probability": sigmoid(margin),
                 "margin": margin,
                 "weight": ranking.weight,
