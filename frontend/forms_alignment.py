@@ -10,7 +10,7 @@ from django.conf import settings
 from django.utils.text import Truncator
 
 from alignment.archiving import versions_in_use
-from alignment.datasets import ConsensusSettings
+from alignment.consensus_records import ConsensusSettings
 from alignment.endpoints import listed_endpoints
 from alignment.model_versions import usual_name
 from alignment.models import ModelVersion

@@ -107,6 +107,8 @@ def upload(request: ProjectRequest) -> HttpResponse:
             said = f"{report.created:,} prompt{'' if report.created == 1 else 's'} imported."
             if report.existing:
                 said += f" {report.existing:,} were there already."
+            if report.following:
+                said += f" {report.following:,} nearly repeat another prompt and share its split."
             if report.ignored_fields:
                 said += f" Not used: {', '.join(sorted(report.ignored_fields))}."
             messages.success(request, said)
