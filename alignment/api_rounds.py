@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from alignment import rounds
+from alignment.api_datasets import WarningOut
 from alignment.api_filters import RoundFilters, ScorecardFilters
 from alignment.api_sources import version_of
+from alignment.dataset_warnings import warnings_of
 from alignment.models import Round, RoundRun, Scorecard
 from alignment.recipes import RECIPES
 from alignment.scorecards import source_win_rates
@@ -94,9 +96,15 @@ class ScorecardOut(serializers.ModelSerializer):
 class RoundDetailOut(RoundOut):
     runs = RoundRunOut(many=True, source="round_runs")
     scorecard = ScorecardOut(allow_null=True, default=None)
+    warnings = serializers.SerializerMethodField(help_text="What speaks against training on its dataset.")
 
     class Meta(RoundOut.Meta):
-        fields = [*RoundOut.Meta.fields, "runs", "scorecard"]
+        fields = [*RoundOut.Meta.fields, "runs", "scorecard", "warnings"]
+
+    @extend_schema_field(WarningOut(many=True))
+    def get_warnings(self, round: Round) -> Any:
+        found = warnings_of(round.dataset.card, round.recipe) if round.dataset else []
+        return WarningOut(found, many=True).data
 
 
 class WinRateOut(serializers.Serializer):

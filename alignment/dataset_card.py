@@ -44,8 +44,8 @@ Each row is one task: a prompt, its responses, and the consensus of all its rank
 `tiers` index into `responses`, best first; responses in one tier are tied, those in none are unranked.
 `scores` are log-worths: the probability that the next annotator, if they do not tie them, prefers response i to j is
 1 / (1 + exp(scores[j] − scores[i])). The less the rankings tell of a task, the closer its scores are to 0.
-{adjudicated}A prompt's split follows from a hash of it, or of the prompt that it nearly repeats, and is the same in every
-version of this dataset.
+{adjudicated}A prompt's split follows from a hash of it, or of the prompt that it nearly repeats, and is the same in
+every version of this dataset.
 {demonstrations}
 | split | tasks | prompts | responses | preferences | demonstrations |
 | --- | --- | --- | --- | --- | --- |

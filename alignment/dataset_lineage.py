@@ -1,5 +1,5 @@
 """From a dataset's record to the rankings and people behind it, and from a person or a prompt to the datasets and the
-models that learned from them. People are pseudonymous: one name an annotator and project, that says nothing of who they are.
+models that learned from them. People are pseudonymous: one name an annotator and project, which says nothing of them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from django.db.models import Count, Q, QuerySet
 from django.utils.crypto import salted_hmac
 
-from alignment.models import Dataset, DatasetRanking, ModelVersion
+from alignment.models import Dataset, DatasetRanking, ModelVersion, Withdrawal
 from annotation.models import Project, Prompt, Ranking, Review, Task, User
 from annotation.refusals import Refusal
 
@@ -115,3 +115,11 @@ def models_of(datasets: Iterable[Dataset]) -> list[ModelVersion]:
         found |= {version.pk: version for version in fresh}
         wave = ModelVersion.objects.filter(parent__in=[version.pk for version in fresh])
     return [found[pk] for pk in sorted(found)]
+
+
+def withdrawn_from(dataset: Dataset) -> int:
+    """Return how many of the rankings that a dataset holds were withdrawn since it was built."""
+    holding = Withdrawal.objects.filter(project=dataset.project, ended_at=None)
+    theirs = Q(ranking__annotator__in=holding.filter(annotator__isnull=False).values("annotator"))
+    theirs |= Q(ranking__task__prompt__in=holding.filter(prompt__isnull=False).values("prompt"))
+    return dataset.lineage.filter(theirs).count() if holding.exists() else 0

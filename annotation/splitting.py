@@ -1,4 +1,4 @@
-"""Which split a prompt is in by its hash. Those that nearly repeat each other share one: `annotation.near_duplicates`."""
+"""Which split a prompt is in by its hash. Near duplicates share one: `annotation.near_duplicates`."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from alignment.datasets import build_dataset
 from alignment.model_versions import register_base
 from alignment.rounds import advance_round, start_round
 from alignment.sources import create_model_source
+from alignment.withdrawing import withdraw
 from annotation.answer_columns import read_answers
 from annotation.assigning import next_assignment
 from annotation.models import Assignment, Batch, Project, Ranking, User
@@ -49,7 +50,7 @@ TEXTS = {
 }
 # What stands in an address when it is not even text.
 BYTES = {"half a surrogate pair": "%ED%A0%80"}
-QUERY = ("q", "page", "from", "state", "split", "reason")
+QUERY = ("q", "page", "from", "state", "split", "reason", "with")
 
 
 @pytest.fixture
@@ -72,6 +73,8 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
     submit(annotator=people["manager"], assignment_id=ranked.pk, **answer)
     held = next_assignment(annotator=people["manager"], project=project)
     dataset = build_dataset(project=project, batches=[batch])
+    spare = project.prompts.exclude(tasks__rankings__isnull=False).first()
+    withdrawal = withdraw(project=project, prompt=spare).withdrawal
     version = register_base(project=project, name="small", location="org/small")
     create_model_source(project=project, name="small, warm", model_version=version)
     round = start_round(project=project, created_by=people["manager"])
@@ -85,6 +88,7 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "task_id": ranked.task_id,
         "what": "annotators",
         "version": dataset.version,
+        "withdrawal_id": withdrawal.pk,
         "version_id": version.pk,
         "number": round.number,
         "run_id": run.pk,
@@ -121,6 +125,7 @@ FORMS = (
     "source",
     "new_batch",
     "new_dataset",
+    "withdraw_prompt",
     "new_model",
     "new_round",
     "new_project",
