@@ -46,7 +46,7 @@ def test_a_dataset_without_filters_keeps_its_settings_and_so_its_hash(
     assert plain.settings == {
         "batches": [ranked.pk],
         "consensus": "davidson-luce",
-        "prior": 1.0,
+        "prior": 1.5,
         "tie_margin": 0.1,
     }
     nothing = {"sources": [], "flags": [], "min_margin": None, "reviewed_only": False, "aspect": ""}

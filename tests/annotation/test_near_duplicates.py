@@ -101,9 +101,9 @@ def test_another_process_says_the_same(project: Project) -> None:
 
 
 texts = st.lists(
-    st.lists(st.sampled_from(["red", "blue", "green", "round", "long", "quick", "heavy"]), min_size=1, max_size=12).map(
-        " ".join
-    ),
+    st.lists(
+        st.sampled_from(["red", "blue", "green", "round", "long", "quick", "heavy"]), min_size=1, max_size=12
+    ).map(" ".join),
     min_size=1,
     max_size=12,
     unique=True,
