@@ -41,6 +41,7 @@ def compare(request: ProjectRequest, version: int) -> HttpResponse:
     total = sum(each.added + each.removed + each.changed for each in counts.values())
     context = {
         "dataset": shown,
+        "parent": f"Dataset version {version}",
         "earlier": earlier,
         "others": others,
         "counts": counts,
@@ -77,7 +78,7 @@ def record(request: ProjectRequest, version: int, task_id: int) -> HttpResponse:
     except Refusal as refusal:
         messages.error(request, refusal.sentence)
         return redirect("dataset", request.project.slug, version)
-    context = {"dataset": shown, "behind": found, "title": f"Behind task {task_id}"}
+    context = {"dataset": shown, "behind": found, "title": f"Behind task {task_id}", "parent": f"Dataset version {version}"}
     return render(request, "datasets/record.html", context)
 
 
