@@ -17,6 +17,7 @@ from alignment import datasets, exporting
 from alignment.api_files import AnyAccept, send_file
 from alignment.api_filters import DatasetFilters
 from alignment.comparing import changes, count_changes
+from alignment.dataset_lineage import withdrawn_from
 from alignment.dataset_warnings import warnings_of
 from alignment.models import Dataset
 from annotation.api_access import ProjectViewSet
@@ -44,9 +45,15 @@ class DatasetDetailOut(DatasetOut):
     settings = serializers.DictField(help_text="Batches, filters and estimator that it was built with.")
     card = serializers.DictField(help_text="What the data say of themselves: counts, agreement, reliability.")
     warnings = serializers.SerializerMethodField(help_text="What speaks against training on its preferences.")
+    withdrawn_rankings = serializers.SerializerMethodField(
+        help_text="Of the rankings that it holds, those that were withdrawn since."
+    )
 
     class Meta(DatasetOut.Meta):
-        fields = [*DatasetOut.Meta.fields, "settings", "card", "warnings"]
+        fields = [*DatasetOut.Meta.fields, "settings", "card", "warnings", "withdrawn_rankings"]
+
+    def get_withdrawn_rankings(self, dataset: Dataset) -> int:
+        return withdrawn_from(dataset)
 
     @extend_schema_field(WarningOut(many=True))
     def get_warnings(self, dataset: Dataset) -> Any:

@@ -65,9 +65,9 @@ def _share_of(records: Sequence[Ranking], lead: Callable[[Ranking, int, int], fl
     right, told = np.zeros(len(records)), np.zeros(len(records))
     for n, record in enumerate(records):
         for better, worse in combinations(record.tiers, 2):
-            leads = np.array([lead(record, one, other) for one in better for other in worse])
-            right[n] += (leads > 0).sum()
-            told[n] += (leads != 0).sum()
+            leads = [lead(record, one, other) for one in better for other in worse]
+            right[n] += sum(each > 0 for each in leads)
+            told[n] += sum(each != 0 for each in leads)
     found: Ratio = ratio(right, told)
     return dataclasses.asdict(found)
 

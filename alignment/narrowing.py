@@ -131,11 +131,13 @@ class _Run:
 
     def learn_aspect(self, name: str, pk: int) -> None:
         self.aspect, self.decided = name, {}
-        self.keep_votes("aspect", lambda one: _by_aspect(one, pk))
+        self.keep_votes("aspect", lambda one: _by_aspect(one, pk), anew=True)
 
-    def keep_votes(self, name: str, change: Callable[[RankedTask], RankedTask]) -> None:
+    def keep_votes(
+        self, name: str, change: Callable[[RankedTask], RankedTask], *, anew: bool = False
+    ) -> None:
         before, changed = self.amounts(), [change(one) for one in self.tasks]
-        if changed != self.tasks:
+        if anew or changed != self.tasks:
             self.tasks = [one for one in changed if one.votes]
             self._fit()
         self._count(name, before)
@@ -290,6 +292,8 @@ def _tasks_to_keep(project: Project, filters: Filters, run: _Run) -> Iterator[tu
 def _agreements(run: _Run) -> dict[int, float]:
     """How often two annotators of a task ordered its responses alike, where that can be told; 1 of what a reviewer
     decided."""
+    if not run.tasks:
+        return {}
     tallies = tallies_of(
         Opinions.of(
             [[_left(vote.tiers, run.dropped[one.task.pk]) for vote in one.votes] for one in run.tasks]

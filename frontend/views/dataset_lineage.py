@@ -78,7 +78,12 @@ def record(request: ProjectRequest, version: int, task_id: int) -> HttpResponse:
     except Refusal as refusal:
         messages.error(request, refusal.sentence)
         return redirect("dataset", request.project.slug, version)
-    context = {"dataset": shown, "behind": found, "title": f"Behind task {task_id}", "parent": f"Dataset version {version}"}
+    context = {
+        "dataset": shown,
+        "behind": found,
+        "title": f"Behind task {task_id}",
+        "parent": f"Dataset version {version}",
+    }
     return render(request, "datasets/record.html", context)
 
 
