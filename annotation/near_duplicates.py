@@ -33,8 +33,8 @@ PROJECTS_KEPT = 8
 """Whose bands a process keeps, 200 bytes a prompt."""
 
 _DICE = np.random.default_rng(20260301)  # part of what the bands mean; they are never stored
+# Times an odd factor is a permutation of 64-bit numbers; shingles are mixed before, so each is as likely the least.
 _FACTORS = _DICE.integers(2**64, size=(BANDS * ROWS, 1), dtype=np.uint64) | np.uint64(1)
-_OFFSETS = _DICE.integers(2**64, size=(BANDS * ROWS, 1), dtype=np.uint64)
 _BASE = np.uint64(0x100000001B3)
 
 
@@ -216,7 +216,7 @@ def _bands(shingles: np.ndarray) -> np.ndarray:
     least = np.full(BANDS * ROWS, np.iinfo(np.uint64).max, np.uint64)
     for start in range(0, len(shingles), SHINGLES_AT_ONCE):
         portion = shingles[None, start : start + SHINGLES_AT_ONCE]
-        least = np.minimum(least, ((portion * _FACTORS + _OFFSETS) >> np.uint64(32)).min(axis=1))
+        least = np.minimum(least, (portion * _FACTORS).min(axis=1))
     rows = least.reshape(BANDS, ROWS)
     hashes = np.zeros(BANDS, np.uint64)
     for place in range(ROWS):

@@ -147,13 +147,13 @@ def test_of_pairs_just_above_the_threshold_hardly_one_is_missed() -> None:
     missed = there = 0
     for _ in range(300):
         letters = "".join(chr(97 + n) for n in dice.integers(26, size=200))
-        other = letters[: int(dice.integers(178, 186))]
+        other = letters[: int(dice.integers(158, 168))]
         alike = similarity(shingles_of(said(letters)), shingles_of(said(other)))
         if alike >= THRESHOLD:
             there += 1
             prompts = [Prompt(messages=said(text)) for text in (letters, other)]
             missed += not list(near_pairs(prompts))
-    assert there > 200 and missed <= 1
+    assert there > 150 and missed <= 1
 
 
 def test_the_nearest_prompt_is_found_among_others_and_never_itself(project: Project) -> None:
