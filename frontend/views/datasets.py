@@ -92,6 +92,7 @@ def dataset(request: ProjectRequest, version: int) -> HttpResponse:
         "title": f"Dataset version {shown.version}",
         "card": shown.card,
         "warnings": warnings_of(shown.card),
+        "filters": filters_of(shown),
         "pictures": pictures_of(shown.card),
         "earlier": shown.project.datasets.filter(version__lt=shown.version).first(),
         "withdrawn": withdrawn_from(shown),
@@ -128,6 +129,21 @@ def download(request: ProjectRequest, version: int) -> HttpResponseBase:
     return send_file(
         request, file.path, name=file.filename, content_type=file.content_type, sha256=file.sha256
     )
+
+
+def filters_of(dataset: Dataset) -> list[tuple[str, str]]:
+    """The filters that a dataset was built with, as its form calls them."""
+    given = dict(dataset.settings.get("filters", {}))
+    if "sources" in given:
+        names = dict(dataset.project.sources.filter(pk__in=given["sources"]).values_list("pk", "name"))
+        given["sources"] = ", ".join(names[pk] for pk in given["sources"] if pk in names)
+    if "flags" in given:
+        given["flags"] = ", ".join(flag_name(kind) for kind in given["flags"])
+    labels = {
+        name: field.label or name.replace("_", " ").capitalize()
+        for name, field in DatasetForm.base_fields.items()
+    }
+    return [(str(labels[name]), "yes" if value is True else str(value)) for name, value in given.items()]
 
 
 def _dataset(request: ProjectRequest, version: int) -> Dataset:
