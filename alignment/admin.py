@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from alignment.models import Dataset, ModelSource, ModelVersion, Round, RoundRun, Scorecard
+from alignment.models import (
+    Dataset,
+    HeldOutLock,
+    ModelSource,
+    ModelVersion,
+    Round,
+    RoundRun,
+    Scorecard,
+    Withdrawal,
+)
 from config.admin import ReadOnly, ReadOnlyAdmin
 
 
@@ -26,6 +35,17 @@ class RoundAdmin(ReadOnlyAdmin):
 class DatasetAdmin(ReadOnlyAdmin):
     list_display = ["version", "project", "train_rankings", "held_out_rankings", "sha256", "created_at"]
     list_filter = ["project"]
+
+
+@admin.register(Withdrawal)
+class WithdrawalAdmin(ReadOnlyAdmin):
+    list_display = ["project", "annotator", "prompt", "reason", "created_by", "created_at", "ended_at"]
+    list_filter = ["project"]
+
+
+@admin.register(HeldOutLock)
+class HeldOutLockAdmin(ReadOnlyAdmin):
+    list_display = ["project", "created_by", "created_at"]
 
 
 @admin.register(ModelVersion)

@@ -10,8 +10,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from alignment import rounds
+from alignment.api_datasets import WarningOut
 from alignment.api_filters import RoundFilters, ScorecardFilters
 from alignment.api_sources import version_of
+from alignment.dataset_warnings import warnings_of
 from alignment.models import Round, RoundRun, Scorecard
 from alignment.recipes import RECIPES
 from alignment.round_reviews import review_awaited
@@ -115,14 +117,20 @@ class RoundDetailOut(RoundOut):
         help_text="What the round waits for once its tasks are ranked; null: for no review."
     )
     scorecard = ScorecardOut(allow_null=True, default=None)
+    warnings = serializers.SerializerMethodField(help_text="What speaks against training on its dataset.")
 
     class Meta(RoundOut.Meta):
-        fields = [*RoundOut.Meta.fields, "runs", "review_awaited", "scorecard"]
+        fields = [*RoundOut.Meta.fields, "runs", "review_awaited", "scorecard", "warnings"]
 
     @extend_schema_field(ReviewAwaitedOut(allow_null=True))
     def get_review_awaited(self, round: Round) -> dict[str, Any] | None:
         awaited = review_awaited(round, live=False)
         return None if awaited is None else dict(ReviewAwaitedOut(awaited).data)
+
+    @extend_schema_field(WarningOut(many=True))
+    def get_warnings(self, round: Round) -> Any:
+        found = warnings_of(round.dataset.card, round.recipe) if round.dataset else []
+        return WarningOut(found, many=True).data
 
 
 class WinRateOut(serializers.Serializer):

@@ -11,7 +11,7 @@ from alignment.models_webhooks import Delivery as Delivery
 from alignment.models_webhooks import DeliveryAttempt as DeliveryAttempt
 from alignment.models_webhooks import Event as Event
 from alignment.models_webhooks import Webhook as Webhook
-from annotation.models import MAX_RESPONSES, Batch, Project, Prompt, Source, User
+from annotation.models import MAX_RESPONSES, Batch, Project, Prompt, Ranking, Source, User
 from training.launching import ACCELERATOR
 from training.models import Run
 
@@ -43,6 +43,65 @@ class Dataset(models.Model):
 
     def __str__(self) -> str:
         return f"dataset v{self.version}"
+
+
+class DatasetRanking(models.Model):
+    """A ranking whose say is in a dataset. A trigger holds that a row is never changed."""
+
+    dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="lineage", db_index=False)
+    ranking = models.ForeignKey(Ranking, models.PROTECT, related_name="in_datasets")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["dataset", "ranking"], name="dataset_ranking_once")]
+
+    def __str__(self) -> str:
+        return f"ranking {self.ranking_id} in {self.dataset}"
+
+
+class Withdrawal(models.Model):
+    """An annotator's rankings, or a prompt's, are in no dataset that is built while it holds. Nothing is deleted."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="withdrawals")
+    annotator = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="withdrawals")
+    prompt = models.ForeignKey(Prompt, models.PROTECT, null=True, blank=True, related_name="withdrawals")
+    reason = models.CharField(max_length=500, blank=True)
+    created_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when new datasets may hold it again."
+    )
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(annotator__isnull=True, prompt__isnull=False)
+                | Q(annotator__isnull=False, prompt__isnull=True),
+                name="withdrawal_of_one_thing",
+            ),
+            models.UniqueConstraint(
+                fields=["project", "annotator", "prompt"],
+                condition=Q(ended_at__isnull=True),
+                nulls_distinct=False,
+                name="withdrawal_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"withdrawal of {self.annotator or self.prompt}"
+
+
+class HeldOutLock(models.Model):
+    """The held-out prompts that a project's models are measured on, for its whole life. Triggers hold that neither row
+    nor prompts ever change."""
+
+    project = models.OneToOneField(Project, models.PROTECT, related_name="held_out_lock")
+    prompts = models.ManyToManyField(Prompt, related_name="+")
+    created_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"held-out set of {self.project}"
 
 
 class ModelVersion(models.Model):

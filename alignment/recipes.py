@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from alignment.datasets import ConsensusSettings
+from alignment.consensus_records import ConsensusSettings
+from alignment.dataset_filters import Filters
 from alignment.models import ModelVersion, Round
 from alignment.settings_refusals import refusal_of
 from annotation.models import CONTROL_SHARE, MAX_CONTROL_SHARE
@@ -26,6 +27,8 @@ class DatasetSettings(ConsensusSettings):
     batches: Literal["round", "all"] = setting("round")
     """round: the round's own rankings, drawn from the model that is trained; all: those of every closed
     batch of the project."""
+    filters: Filters = Filters()  # noqa: RUF009 - frozen, so it may be shared
+    """What is left out of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

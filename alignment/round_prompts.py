@@ -12,6 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Count, Q, QuerySet
 
+from alignment.held_out_lock import measured_prompts
 from alignment.models import Round
 from alignment.sources import draws_for_itself
 from annotation.models import Batch, Prompt
@@ -46,9 +47,10 @@ def training_file(round: Round) -> Path:
 def held_out_prompts(round: Round) -> QuerySet[Prompt]:
     """Return the held-out prompts to evaluate on; none where the project has none.
 
-    The same prompts in every round, as far as the settings' number goes, so that scorecards can be compared.
+    The same prompts in every round, as far as the settings' number goes, so that scorecards can be compared. Where the
+    held-out set is locked, those of it.
     """
-    prompts = prompts_in_use(round.project).filter(split=Prompt.Split.HELD_OUT).order_by("digest")
+    prompts = measured_prompts(round.project).filter(retired_at=None).order_by("digest")
     return prompts[: round.settings["evaluation"]["prompts"]]
 
 

@@ -77,7 +77,8 @@ def build(round: Round) -> None:
     dataset = build_dataset(
         project=round.project,
         batches=batches,
-        settings={name: value for name, value in settings.items() if name != "batches"},
+        settings={name: value for name, value in settings.items() if name not in ("batches", "filters")},
+        filters=settings.get("filters"),
         created_by=round.created_by,
     )
     recipe = RECIPES[round.recipe]

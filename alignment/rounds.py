@@ -13,6 +13,7 @@ from psycopg.errors import LockNotAvailable
 
 from alignment import round_runs, round_steps
 from alignment.archiving import require_in_use
+from alignment.dataset_filters import check_filters
 from alignment.hints import advance_soon
 from alignment.model_versions import current_version
 from alignment.models import ModelVersion, Round
@@ -100,12 +101,14 @@ def start_round(
     check_judge(judge, oracle, decision, created_by)
     if not prompts_in_use(project).filter(split=Prompt.Split.TRAIN).exists():
         raise Refusal("conflict", f"{project.name} has no prompts to train on. Import some first.")
+    checked = check_recipe(recipe, settings)
+    check_filters(project, checked["dataset"]["filters"], where="settings.dataset.filters")
     last = project.rounds.aggregate(last=Max("number"))["last"] or 0
     round = Round.objects.create(
         project=project,
         number=last + 1,
         recipe=recipe,
-        settings=check_recipe(recipe, settings),
+        settings=checked,
         start_from=version,
         responses_per_task=responses_per_task,
         overlap=overlap,

@@ -15,6 +15,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from alignment.api_datasets import DatasetFilesViewSet, DatasetsViewSet
+from alignment.api_lineage import (
+    DatasetLineageViewSet,
+    HeldOutLockViewSet,
+    MemberDatasetsViewSet,
+    PromptDatasetsViewSet,
+    WithdrawalsViewSet,
+)
 from alignment.api_quality import BatchConsensusViewSet
 from alignment.api_rounds import RoundsViewSet, ScorecardsViewSet
 from alignment.api_runs import (
@@ -175,7 +182,18 @@ ENDPOINTS = tuple(
         ("GET", "rankings/<int:pk>", RankingsViewSet, "retrieve", ANNOTATOR),
         ("GET", f"{_PROJECT}/datasets", DatasetsViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/datasets", DatasetsViewSet, "create", MANAGER),
+        ("POST", f"{_PROJECT}/datasets/draft", DatasetsViewSet, "draft", MANAGER),
         ("GET", "datasets/<int:pk>", DatasetsViewSet, "retrieve", REVIEWER),
+        ("GET", "datasets/<int:pk>/comparison", DatasetsViewSet, "comparison", REVIEWER),
+        ("GET", "datasets/<int:pk>/changes", DatasetFilesViewSet, "changes", REVIEWER),
+        ("GET", "datasets/<int:pk>/lineage", DatasetLineageViewSet, "lineage", REVIEWER),
+        ("GET", f"{_PROJECT}/members/<name:username>/datasets", MemberDatasetsViewSet, "datasets", REVIEWER),
+        ("GET", "prompts/<int:pk>/datasets", PromptDatasetsViewSet, "datasets", REVIEWER),
+        ("GET", f"{_PROJECT}/withdrawals", WithdrawalsViewSet, "list", REVIEWER),
+        ("POST", f"{_PROJECT}/withdrawals", WithdrawalsViewSet, "create", MANAGER),
+        ("POST", "withdrawals/<int:pk>/end", WithdrawalsViewSet, "end", MANAGER),
+        ("GET", f"{_PROJECT}/held-out-lock", HeldOutLockViewSet, "show", REVIEWER),
+        ("POST", f"{_PROJECT}/held-out-lock", HeldOutLockViewSet, "create", MANAGER),
         ("GET", "datasets/<int:pk>/preview", DatasetsViewSet, "preview", REVIEWER),
         ("GET", "datasets/<int:pk>/card", DatasetFilesViewSet, "card", REVIEWER),
         ("GET", "datasets/<int:pk>/export", DatasetFilesViewSet, "export", REVIEWER),

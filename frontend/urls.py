@@ -6,6 +6,7 @@ from django.urls import include, path, re_path
 
 from frontend.views import (
     batches,
+    dataset_lineage,
     datasets,
     history,
     home,
@@ -85,7 +86,23 @@ PROJECT_PAGES = [
     ),
     path("datasets/", datasets.datasets, name="datasets"),
     path("datasets/new/", datasets.new_dataset, name="new_dataset"),
+    path("datasets/lock/", dataset_lineage.lock, name="lock_held_out"),
+    path("datasets/withdrawals/", dataset_lineage.withdrawals, name="withdrawals"),
+    path(
+        "datasets/withdrawals/annotator/<int:user_id>/",
+        dataset_lineage.withdraw_annotator,
+        name="withdraw_annotator",
+    ),
+    path(
+        "datasets/withdrawals/prompt/<int:prompt_id>/",
+        dataset_lineage.withdraw_prompt,
+        name="withdraw_prompt",
+    ),
+    path("datasets/withdrawals/<int:withdrawal_id>/end/", dataset_lineage.end, name="end_withdrawal"),
     path("datasets/<int:version>/", datasets.dataset, name="dataset"),
+    path("datasets/<int:version>/compare/", dataset_lineage.compare, name="compare_datasets"),
+    path("datasets/<int:version>/changes.jsonl", dataset_lineage.changes_file, name="dataset_changes"),
+    path("datasets/<int:version>/tasks/<int:task_id>/", dataset_lineage.record, name="dataset_record"),
     path("datasets/<int:version>/download/", datasets.download, name="download_dataset"),
     path("models/", models.model_versions, name="models"),
     path("models/new/", models.new_base_model, name="new_model"),

@@ -166,6 +166,14 @@ def spread(counts: Sequence[int]) -> SafeString:
 
 
 @register.filter
+def signed(count: int, sign: str = "") -> str:
+    """A count with a sign before it, unless it is 0: ``sign`` of what is taken away, whose negative was added."""
+    if not sign or not count:
+        return f"{count:,}".replace("-", "\N{MINUS SIGN}")
+    return f"{sign if count > 0 else '+'}{abs(count):,}"
+
+
+@register.filter
 def of_key(mapping: Mapping[str, object], key: str) -> object:
     """What a mapping has under a key that a variable holds; None where it has nothing."""
     return mapping.get(key)

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
+from alignment.dataset_lineage import datasets_with
 from annotation import projects, standing
 from annotation.measuring import gold_result
 from annotation.models import Membership, User
@@ -146,6 +147,9 @@ def _of_member(request: ProjectRequest, shown: Membership, form: LimitsForm) -> 
         "measured": standing.is_measured(shown),
         "gold_tasks": tasks,
         "gold": result,
+        "rankings": shown.user.rankings.filter(task__batch__project=request.project).exists(),
+        "holding": datasets_with(request.project, annotator=shown.user),
+        "withdrawn": request.project.withdrawals.filter(annotator=shown.user, ended_at=None).exists(),
     }
     return render(request, "project/member.html", context, status=422 if form.errors else 200)
 

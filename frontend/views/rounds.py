@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST
 from alignment import rounds as activity
 from alignment.answers import JUDGED, Answers
 from alignment.archiving import sources_in_use, versions_in_use
+from alignment.dataset_warnings import warnings_of
 from alignment.models import Round, Scorecard
 from alignment.recipes import RECIPES, annotation_settings
 from alignment.reliability import batch_win_rates
@@ -99,8 +100,11 @@ def new_round(request: ProjectRequest) -> HttpResponse:
         else:
             messages.success(request, f"Round {started.number} is under way.")
             return redirect("round", request.project.slug, started.number)
+    newest = request.project.datasets.first()
     context = {
         "form": form,
+        "warnings": warnings_of(newest.card) if newest else [],
+        "warned": f"Of dataset version {newest.version}, the newest" if newest else "",
         "prompts": request.project.prompts.count(),
         "missing": missing_for_a_round(request.project),
     }
@@ -131,6 +135,7 @@ def round(request: ProjectRequest, number: int) -> HttpResponse:
     card = getattr(shown, "scorecard", None)
     context = _live(shown) | {
         "stages": stages(shown),
+        "warnings": warnings_of(shown.dataset.card, shown.recipe) if shown.dataset else [],
         "settings": shown.settings,
         "annotation": annotation_settings(shown),
         "sources": shown.sources.all(),

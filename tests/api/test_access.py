@@ -35,6 +35,7 @@ def address(endpoint: Endpoint, world: World) -> str:
         "assignments": world.held.public_id,
         "rankings": world.ranking.pk,
         "datasets": world.dataset.pk,
+        "withdrawals": world.withdrawal.pk,
         "model-versions": world.base.pk,
         "rounds": world.round.pk,
         "scorecards": world.scorecard.pk,

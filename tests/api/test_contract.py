@@ -31,6 +31,7 @@ def numbers(world: World) -> dict[str, object]:
         "assignments": str(world.held.public_id),
         "rankings": world.ranking.pk,
         "datasets": world.dataset.pk,
+        "withdrawals": world.withdrawal.pk,
         "model-versions": world.base.pk,
         "rounds": world.round.pk,
         "scorecards": world.scorecard.pk,

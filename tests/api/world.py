@@ -10,10 +10,11 @@ from rest_framework.test import APIClient
 
 from alignment.datasets import build_dataset
 from alignment.model_versions import register_base
-from alignment.models import Dataset, Delivery, ModelVersion, Round, Scorecard, Webhook
+from alignment.models import Dataset, Delivery, ModelVersion, Round, Scorecard, Webhook, Withdrawal
 from alignment.rounds import start_round
 from alignment.sources import create_import_source, create_model_source
 from alignment.webhooks import create_webhook
+from alignment.withdrawing import withdraw
 from annotation.assigning import next_assignment
 from annotation.batching import close_batch, compose_batch
 from annotation.importing import import_prompts, import_responses
@@ -44,6 +45,7 @@ class World:
     ranking: Ranking = None  # type: ignore[assignment]
     """The annotator's, in the closed batch."""
     dataset: Dataset = None  # type: ignore[assignment]
+    withdrawal: Withdrawal = None  # type: ignore[assignment]
     run: Run = None  # type: ignore[assignment]
     round: Round = None  # type: ignore[assignment]
     scorecard: Scorecard = None  # type: ignore[assignment]
@@ -80,6 +82,7 @@ def make_world() -> World:
     )
     world.dataset = build_dataset(project=project, batches=[world.ranked], created_by=users["manager"])
     world.delivery = world.webhook.deliveries.get()
+    world.withdrawal = withdraw(project=project, prompt=project.prompts.get(key="p7")).withdrawal
     world.round = start_round(project=project, sources=[world.old, world.new], created_by=users["manager"])
     _run(world)
     world.scorecard = Scorecard.objects.create(

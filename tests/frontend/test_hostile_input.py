@@ -23,6 +23,7 @@ from alignment.model_versions import register_base
 from alignment.rounds import advance_round, start_round
 from alignment.sources import create_model_source
 from alignment.webhooks import create_webhook
+from alignment.withdrawing import withdraw
 from annotation.answer_columns import read_answers
 from annotation.assigning import next_assignment
 from annotation.intake.jobs import draft_import
@@ -51,7 +52,7 @@ TEXTS = {
 }
 # What stands in an address when it is not even text.
 BYTES = {"half a surrogate pair": "%ED%A0%80"}
-QUERY = ("q", "page", "from", "state", "split", "reason")
+QUERY = ("q", "page", "from", "state", "split", "reason", "with")
 
 
 @pytest.fixture
@@ -77,6 +78,8 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         project=project, name="builds", url="https://hooks.invalid/", events=["dataset.frozen"]
     )
     dataset = build_dataset(project=project, batches=[batch])
+    spare = project.prompts.exclude(tasks__rankings__isnull=False).first()
+    withdrawal = withdraw(project=project, prompt=spare).withdrawal
     version = register_base(project=project, name="small", location="org/small")
     create_model_source(project=project, name="small, warm", model_version=version)
     round = start_round(project=project, created_by=people["manager"])
@@ -96,6 +99,7 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "task_id": ranked.task_id,
         "what": "annotators",
         "version": dataset.version,
+        "withdrawal_id": withdrawal.pk,
         "version_id": version.pk,
         "number": round.number,
         "run_id": run.pk,
@@ -137,6 +141,7 @@ FORMS = (
     "import",
     "new_batch",
     "new_dataset",
+    "withdraw_prompt",
     "new_model",
     "new_round",
     "webhooks",
