@@ -7,6 +7,7 @@ import logging
 from celery import shared_task
 
 from alignment import rounds
+from alignment.judges import judging
 
 logger = logging.getLogger(__name__)
 
@@ -27,3 +28,15 @@ def advance_rounds() -> int:
         except Exception:
             logger.exception("round=%s could not be advanced; the next tick tries again", round_id)
     return len(waiting)
+
+
+@shared_task(name="alignment.tasks.take_in_judging")
+def take_in_judging(judging_id: int) -> None:
+    """Store what one judge's run answered."""
+    judging.take_in(judging_id)
+
+
+@shared_task(name="alignment.tasks.take_in_judgings")
+def take_in_judgings() -> None:
+    """Store what every judge's run answered that has ended."""
+    judging.take_in_all()

@@ -314,6 +314,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "take in judgings": {
+        "task": "alignment.tasks.take_in_judgings",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "expire leases": {"task": "annotation.tasks.expire_leases", "schedule": 60.0, "options": {"expires": 60}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(RANKLOOP_HOME / "celerybeat-schedule")

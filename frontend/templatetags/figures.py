@@ -26,6 +26,7 @@ KINDS = {
     Run.Kind.DPO: "DPO training",
     Run.Kind.PPO: "PPO training",
     Run.Kind.EVALUATE: "Evaluation",
+    Run.Kind.SCORE: "Scoring",
 }
 
 
