@@ -20,8 +20,9 @@ from django.db import transaction
 from django.db.models import Max
 
 from alignment.adjudicating import put_in_order
-from alignment.consensus import PRIOR, Consensus, Spread, fit
+from alignment.consensus import PRIOR, Consensus, Spread
 from alignment.dataset_card import as_markdown, describe
+from alignment.judges.hearing import SHARE, fit_with_judges, judges_named
 from alignment.models import Dataset
 from annotation.batching import KNOWN_ANSWERS, is_complete
 from annotation.models import Batch, Project, Prompt, Task, User
@@ -50,6 +51,19 @@ class ConsensusSettings:
     tie_margin: float = setting(0.1, at_least=0, at_most=10)
     """A response whose score is less than this below its tier's best is tied with it. 0.1: the better one
     would be preferred with a probability below 52.5 %, which says nothing worth learning."""
+    judges: tuple[int, ...] = setting(())
+    """AI judges, by primary key, that are heard on the tasks that people ranked."""
+    judge_share: float = setting(SHARE, above=0, at_most=1)
+    """Of a task's weight, what all judges together have at most; ½ lets them weigh as much as its people, 1 does not
+    hold them back."""
+
+    def frozen(self) -> dict[str, Any]:
+        """The settings as a dataset keeps them: those of judges only where some are heard, so that what was built
+        before there were any keeps its hash."""
+        kept = dataclasses.asdict(self)
+        if not self.judges:
+            del kept["judges"], kept["judge_share"]
+        return kept | ({"judges": sorted(set(self.judges))} if self.judges else {})
 
 
 def build_dataset(
@@ -89,10 +103,12 @@ def build_dataset(
         for task, _ in tasks
         if task.pk in decided
     ]
-    consensus = fit(
-        [[[(task, number) for number in tier] for tier in tiers] for task, _, tiers in said],
-        annotators=[person for _, person, _ in said],
+    consensus = fit_with_judges(
+        said,
+        judges_named(project, checked.judges, field="settings.judges"),
+        batches=chosen,
         prior=Spread(checked.prior),
+        share=checked.judge_share,
     )
     records = [
         _record(task, answers, decided.get(task.pk), consensus, checked.tie_margin) for task, answers in tasks
@@ -101,9 +117,9 @@ def build_dataset(
     for (task, _), record in zip(tasks, records, strict=True):
         by_split[task.prompt.split].append(record)
     card = describe(project=project, batches=chosen, tasks=tasks, by_split=by_split, consensus=consensus)
-    card["estimator"] = {"name": ESTIMATOR, **dataclasses.asdict(checked), **card["estimator"]}
+    card["estimator"] = {"name": ESTIMATOR, **checked.frozen(), **card["estimator"]}
     frozen_settings = {"batches": [batch.pk for batch in chosen], "consensus": card["estimator"]["name"]}
-    frozen_settings |= dataclasses.asdict(checked)
+    frozen_settings |= checked.frozen()
     sha256 = _freeze(by_split, frozen_settings, card)
     return _register(project, chosen, sha256, frozen_settings, card, by_split, created_by)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from django.db.models import Count, Q, QuerySet, Sum
+from django.db.models import Count, Max, Q, QuerySet, Sum
 from django.db.models.functions import Length
 
 from alignment.consensus import Rankings, fit
@@ -18,6 +18,7 @@ from alignment.reliability import FEWEST_RANKINGS, MOST_RANKINGS, Z_95, Reliabil
 from annotation.models import Batch, TaskResponse
 from annotation.opinions import Opinions, Tiers, tier_table
 from annotation.ratios import Ratio, ratio
+from annotation.remembering import Remembered, remembered
 from annotation.submitting import current_rankings
 
 
@@ -67,6 +68,14 @@ def work_of(judgements: QuerySet[Judgement]) -> Work:
         tokens=Sum("tokens"),
     )
     return Work(**found)
+
+
+def judge_figures(judge: Judge) -> Remembered[JudgeFigures]:
+    """The judge's figures on all batches that it worked on, fresh or remembered."""
+    stamp = judge.judgements.order_by().aggregate(answers=Count("pk"), last=Max("pk"))
+    name = f"judge:{judge.pk}:{stamp['answers']}:{stamp['last']}"
+    batches = Batch.objects.filter(pk__in=judge.judgings.values("batch"))
+    return remembered(name, batches, lambda of: figures_of(judge, of))
 
 
 def figures_of(judge: Judge, batches: QuerySet[Batch], *, seed: int = 0) -> JudgeFigures:

@@ -4,11 +4,12 @@ together weigh one."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 from django.db.models import QuerySet
 
+from alignment.consensus import Consensus, Prior, fit
 from alignment.judges.models import Judge, Judgement
 from annotation.models import Batch, Project
 from annotation.opinions import Tiers
@@ -50,6 +51,36 @@ def judged_rankings(
         JudgedRanking(task, machine_name(judge), tiers, 1 / orders[task, judge])
         for task, judge, tiers in rows
     ]
+
+
+def fit_with_judges(
+    said: Sequence[tuple[int, int, Tiers]],
+    judges: Sequence[Judge],
+    *,
+    batches: Sequence[Batch],
+    prior: Prior,
+    share: float,
+) -> Consensus:
+    """Fit people's rankings together with those of judges on the same tasks; items are ``(task, number)``.
+
+    Args:
+        said: task, person, tiers of response numbers.
+        share: of each task's weight, what all judges together have at most.
+    """
+    tasks = {task for task, _, _ in said}
+    heard = [each for each in judged_rankings(batches, judges) if each.task in tasks] if judges else []
+    rankings: list[tuple[int, Hashable, Tiers]] = [
+        *said,
+        *((each.task, each.machine, each.tiers) for each in heard),
+    ]
+    return fit(
+        [[[(task, number) for number in tier] for tier in tiers] for task, _, tiers in rankings],
+        annotators=[who for _, who, _ in rankings],
+        weights=[*([1.0] * len(said)), *(each.weight for each in heard)] if heard else None,
+        prior=prior,
+        machines={each.machine for each in heard},
+        machine_share=share,
+    )
 
 
 def judges_in_use(project: Project) -> QuerySet[Judge]:
