@@ -42,9 +42,7 @@ class BoardForm(Form):
 
     def choice(self) -> BoardChoice:
         """What is chosen; where something is wrong, as if it had been left empty."""
-        given = (
-            self.cleaned_data if self.is_bound and not self.is_valid() else getattr(self, "cleaned_data", {})
-        )
+        given = self.cleaned_data if self.is_valid() else {}
         batch = given.get("batch")
         return BoardChoice(
             batches=(batch.pk,) if batch else (),
@@ -121,8 +119,8 @@ class RewardJudgeForm(Form):
         queryset=Run.objects.none(),
         label="Reward model",
         empty_label=None,
-        help_text="Left by a round of reinforcement learning. It learned from people of this project, so it agrees with "
-        "them more on what it was trained on than on anything new.",
+        help_text="Left by a round of reinforcement learning. It learned from people of this project, so it agrees "
+        "with them more on what it was trained on than on anything new.",
     )
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
