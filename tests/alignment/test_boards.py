@@ -17,15 +17,17 @@ from alignment.judges.judging import start_judging
 from alignment.judges.models import Judge
 from alignment.leaderboard import leaderboard
 from alignment.models import ResponseStyle, Round
+from alignment.rounds import start_round
 from alignment.source_columns import source_columns
 from alignment.within_tasks import within_task_correlation
 from annotation.batching import close_batch, compose_batch
 from annotation.importing import import_prompts
 from annotation.models import Batch, Project, Prompt, Response, Source, User
 from annotation.refusals import Refusal
-from annotation.reviewing import review_task, version_of
+from annotation.reviewing import review_task
+from annotation.showing_reviews import version_of
 from tests.alignment.conftest import advanced, bring_to, rank_all
-from tests.alignment.judges.conftest import answer, by_quality, compose, honest, judge, person, rank  # noqa: F401
+from tests.alignment.judges.answering import answer, by_quality, honest, person, rank
 
 Compose = Callable[..., Batch]
 pytestmark = pytest.mark.django_db
@@ -40,7 +42,7 @@ def names(found: Board) -> list[str]:
     return [row.name for row in group.rows]
 
 
-def test_sources_stand_by_what_people_preferred(project: Project, compose: Compose) -> None:  # noqa: F811
+def test_sources_stand_by_what_people_preferred(project: Project, compose: Compose) -> None:
     batch = compose(30, overlap=2)
     for name in ("ada", "bob"):
         rank(batch, person(name))
@@ -53,7 +55,7 @@ def test_sources_stand_by_what_people_preferred(project: Project, compose: Compo
     assert (best.best_rank, best.worst_rank, other.best_rank) == (1, 1, 2)
 
 
-def test_a_task_counts_once_nobody_is_asked_to_rank_it(project: Project, compose: Compose) -> None:  # noqa: F811
+def test_a_task_counts_once_nobody_is_asked_to_rank_it(project: Project, compose: Compose) -> None:
     batch = compose(4, overlap=2)
     rank(batch, person("ada"))
     assert board(project).rankings == 0
@@ -67,8 +69,6 @@ def test_a_task_counts_once_nobody_is_asked_to_rank_it(project: Project, compose
 
 
 def test_an_evaluation_counts_once_it_is_judged(project: Project, source: Source, manager: User) -> None:
-    from alignment.rounds import start_round
-
     round = start_round(project=project, sources=[source], created_by=manager, tasks=20)
     bring_to(round, Round.State.JUDGING)
     compared = round.evaluation_batch
@@ -80,7 +80,7 @@ def test_an_evaluation_counts_once_it_is_judged(project: Project, source: Source
     assert board_of(project, chosen).figures.rankings > 0
 
 
-def test_gold_and_qualification_batches_never_count(project: Project, compose: Compose) -> None:  # noqa: F811
+def test_gold_and_qualification_batches_never_count(project: Project, compose: Compose) -> None:
     batch = compose(3)
     rank(batch, person("ada"))
     Batch.objects.filter(pk=batch.pk).update(kind=Batch.Kind.GOLD)
@@ -90,7 +90,7 @@ def test_gold_and_qualification_batches_never_count(project: Project, compose: C
 def test_an_adjudicated_task_counts_by_its_right_order(
     project: Project,
     manager: User,
-    compose: Compose,  # noqa: F811
+    compose: Compose,
 ) -> None:
     batch = compose(6, overlap=2)
     for name in ("ada", "bob"):
@@ -108,7 +108,7 @@ def test_an_adjudicated_task_counts_by_its_right_order(
     assert names(found)[0] == "zebrafinch-new" and found.rankings == 6
 
 
-def test_filters_choose_batches_days_languages_and_tags(project: Project, compose: Compose) -> None:  # noqa: F811
+def test_filters_choose_batches_days_languages_and_tags(project: Project, compose: Compose) -> None:
     one, other = compose(2), compose(3)
     for batch in (one, other):
         rank(batch, person(f"of {batch.pk}"))
@@ -165,8 +165,8 @@ def two_sources(project: Project, pair: tuple[str, str], tasks: int = 3) -> Batc
 
 def test_judges_count_only_where_they_are_asked_for_and_less_than_people(
     project: Project,
-    judge: Judge,  # noqa: F811
-    compose: Compose,  # noqa: F811
+    judge: Judge,
+    compose: Compose,
 ) -> None:
     batch = compose(20, overlap=2)
     for name in ("ada", "bob"):
@@ -182,7 +182,7 @@ def test_judges_count_only_where_they_are_asked_for_and_less_than_people(
     assert board(project, judges=True).judgements == 40
 
 
-def test_style_is_counted_once_and_taken_out(project: Project, compose: Compose) -> None:  # noqa: F811
+def test_style_is_counted_once_and_taken_out(project: Project, compose: Compose) -> None:
     batch = compose(20)
     rank(batch, person("ada"))
     assert board(project).groups[0].effects == () and not ResponseStyle.objects.exists()
@@ -194,7 +194,7 @@ def test_style_is_counted_once_and_taken_out(project: Project, compose: Compose)
 
 def test_the_board_is_remembered_until_something_is_ranked(
     project: Project,
-    compose: Compose,  # noqa: F811
+    compose: Compose,
     django_assert_max_num_queries: Any,
 ) -> None:
     batch = compose(3)

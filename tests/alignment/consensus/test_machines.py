@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -122,11 +123,7 @@ def sure_judges(size: int, judges: int, seed: int) -> tuple[list[Tiers], list[st
 
 
 def overturned(scores: Mapping[Hashable, float], agreed: list[list[Hashable]]) -> int:
-    return sum(
-        scores[better] <= scores[worse]
-        for order in agreed
-        for better, worse in zip(order, order[1:], strict=False)
-    )
+    return sum(scores[better] <= scores[worse] for order in agreed for better, worse in pairwise(order))
 
 
 @pytest.mark.parametrize(("size", "judges"), [(2, 1), (2, 8), (3, 1), (3, 5), (4, 1), (4, 5)])

@@ -14,7 +14,7 @@ from alignment.judges.models import Judge
 from annotation.batching import close_batch
 from annotation.models import Batch, Project
 from annotation.refusals import Refusal
-from tests.alignment.judges.conftest import answer, honest, person, quality, rank
+from tests.alignment.judges.answering import answer, honest, person, quality, rank
 
 pytestmark = pytest.mark.django_db
 Compose = Callable[..., Batch]

@@ -25,7 +25,7 @@ from annotation.models import Assignment, Batch, Project, Ranking, User
 from annotation.projects import create_project
 from annotation.refusals import Refusal
 from tests.alignment.conftest import finish
-from tests.alignment.judges.conftest import answer, asked, by_quality, honest, person, rank
+from tests.alignment.judges.answering import answer, asked, by_quality, honest, person, rank
 from training.launching import ENDPOINTS, run_folder
 from training.models import Artifact, Run
 from training.states import State

@@ -1,4 +1,4 @@
-"""Batches of tasks with four responses from two sources, people who rank them, and a judge."""
+"""People who rank the tasks of the fixture ``compose``, and what a judge answers to them."""
 
 from __future__ import annotations
 
@@ -8,69 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from alignment.judges.judging import take_in
-from alignment.judges.making import create_endpoint_judge
-from alignment.judges.models import Judge, Judging
+from alignment.judges.models import Judging
 from annotation.assigning import next_assignment
-from annotation.batching import compose_batch
-from annotation.importing import import_prompts
-from annotation.models import Batch, Project, Response, Source, User
+from annotation.models import Batch, User
 from annotation.projects import add_member, create_user
 from annotation.submitting import submit
 from tests.alignment.conftest import finish
 
 LETTERS = "ABCDEFGHI"
-
-
-@pytest.fixture
-def judge(project: Project, manager: User) -> Judge:
-    return create_endpoint_judge(
-        project=project,
-        name="big model",
-        url="http://localhost:8000/v1",
-        model="big",
-        created_by=manager,
-    )
-
-
-@pytest.fixture
-def compose(project: Project) -> Callable[..., Batch]:
-    """Makes a batch of new prompts with four responses each, named by their quality: 3 is the best."""
-
-    def make(tasks: int = 2, *, overlap: int = 1, **settings: Any) -> Batch:
-        sources = [
-            Source.objects.get_or_create(project=project, name=name, kind=Source.Kind.IMPORT)[0]
-            for name in ("zebrafinch-old", "zebrafinch-new")
-        ]
-        name = uuid.uuid4().hex[:8]
-        rows = [{"prompt": f"How do I boil egg {n} of {name}?", "key": name} for n in range(tasks)]
-        import_prompts(project=project, rows=enumerate(rows, start=1))
-        prompts = project.prompts.filter(key=name)
-        drawn_by = uuid.uuid4()
-        Response.objects.bulk_create(
-            Response(
-                prompt=prompt,
-                source=sources[quality % 2],
-                drawn_by=drawn_by,
-                index=quality,
-                text=f"Answer of quality {quality}{'!' * quality}",
-            )
-            for prompt in prompts
-            for quality in range(4)
-        )
-        return compose_batch(
-            project=project,
-            name=f"batch {name}",
-            prompts=prompts,
-            sources=sources,
-            responses_per_task=4,
-            overlap=overlap,
-            **settings,
-        ).batch
-
-    return make
 
 
 def quality(text: str) -> int:
