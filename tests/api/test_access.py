@@ -39,6 +39,7 @@ def address(endpoint: Endpoint, world: World) -> str:
         "rounds": world.round.pk,
         "scorecards": world.scorecard.pk,
         "runs": world.run.pk,
+        "judges": world.judge.pk,
     }
     route = endpoint.route.replace("<slug:project>", world.project.slug)
     route = route.replace("<name:username>", "colleague").replace("<name:name>", "adapter")

@@ -35,6 +35,7 @@ def numbers(world: World) -> dict[str, object]:
         "rounds": world.round.pk,
         "scorecards": world.scorecard.pk,
         "runs": str(world.run.pk),
+        "judges": world.judge.pk,
     }
 
 

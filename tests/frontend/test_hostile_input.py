@@ -19,6 +19,8 @@ from django.test import Client
 from django.urls import URLPattern, reverse
 
 from alignment.datasets import build_dataset
+from alignment.judges.making import check_judge_settings
+from alignment.judges.models import Judge
 from alignment.model_versions import register_base
 from alignment.rounds import advance_round, start_round
 from alignment.sources import create_model_source
@@ -49,7 +51,7 @@ TEXTS = {
 }
 # What stands in an address when it is not even text.
 BYTES = {"half a surrogate pair": "%ED%A0%80"}
-QUERY = ("q", "page", "from", "state", "split", "reason")
+QUERY = ("q", "page", "from", "state", "split", "reason", "batch", "since", "language", "tag", "judges")
 
 
 @pytest.fixture
@@ -77,6 +79,14 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
     round = start_round(project=project, created_by=people["manager"])
     advance_round(round.pk)
     run = round.round_runs.first().run
+    judge = Judge.objects.create(
+        project=project,
+        name="big",
+        kind="endpoint",
+        endpoint_url="http://localhost:8000/v1",
+        endpoint_model="big",
+        settings=check_judge_settings(None),
+    )
     named = {
         "user_id": people["annotator"].pk,
         "prompt_id": project.prompts.first().pk,
@@ -89,6 +99,7 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "number": round.number,
         "run_id": run.pk,
         "assignment_id": held.pk,
+        "judge_id": judge.pk,
         "ending": "csv",
         "change": "pause",
         "action": "retry",
@@ -98,6 +109,7 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "rank_change_in_place": {"assignment_id": ranked.pk},
         "rank_amend": {"assignment_id": ranked.pk},
         "change_model_version": {"change": "archive"},
+        "change_judge": {"change": "archive"},
     }
 
     def address(page: URLPattern) -> str:
@@ -123,6 +135,8 @@ FORMS = (
     "new_dataset",
     "new_model",
     "new_round",
+    "new_judge",
+    "judge",
     "new_project",
     "tokens",
 )
@@ -284,7 +298,7 @@ def test_a_cookie_cannot_break_a_page(client: Client, addresses: dict[str, str])
 @pytest.mark.parametrize("number", ["9" * 30, "9" * 5_000])
 @pytest.mark.parametrize(
     "page", ["members/{}/role/", "prompts/{}/", "sources/{}/", "batches/{}/", "batches/{}/close/", "datasets/{}/",
-             "datasets/{}/download/", "models/{}/", "rounds/{}/", "rounds/{}/live/", "rounds/{}/retry/",
+             "datasets/{}/download/", "judges/{}/", "models/{}/", "rounds/{}/", "rounds/{}/live/", "rounds/{}/retry/",
              "rank/{}/submit/", "rank/{}/skip/", "rank/{}/renew/", "rank/{}/give-back/", "history/{}/",
              "history/{}/in-place/", "history/{}/amend/"]
 )  # fmt: skip
