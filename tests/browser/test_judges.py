@@ -13,6 +13,7 @@ from alignment.judges.asking import LAYOUT
 from alignment.judges.making import create_endpoint_judge
 from alignment.judges.models import Judge, Judgement, Judging
 from alignment.judges.orders import orders_of
+from annotation.batching import close_batch
 from annotation.models import Batch, Project, Ranking, Source, User
 from tests.browser.conftest import Visit
 from tests.frontend.quality import fill
@@ -26,8 +27,7 @@ Picture = Callable[[Page, str], None]
 def batch(project: Project) -> Batch:
     cache.clear()
     batch = fill(project)
-    batch.assignments.exclude(state="submitted").delete()
-    return batch
+    return close_batch(batch)
 
 
 @pytest.fixture
