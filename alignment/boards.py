@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime, time
 from typing import Any, cast
 
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
@@ -15,7 +15,7 @@ from alignment.consensus import Adherence, Rankings
 from alignment.consensus.fitting import MOST_ANNOTATORS
 from alignment.judges.hearing import SHARE, judged_rankings, judges_in_use, machine_name
 from alignment.leaderboard import Leaderboard, leaderboard
-from alignment.models import Judgement
+from alignment.models import Judgement, Round
 from alignment.source_columns import Spoken, comparisons_of, linked_sets, only, source_columns
 from alignment.styles import unmeasured
 from alignment.within_tasks import within_task_correlation
@@ -108,13 +108,13 @@ def board_of(project: Project, choice: BoardChoice) -> Remembered[Board]:
         Refusal: the project has no such batch, or the dates are the wrong way round.
     """
     batches = board_batches(project, choice)
-    return remembered(_name(project, choice), batches, lambda of: read_board(project, choice, of))
+    return remembered(_name(project, choice, batches), batches, lambda of: read_board(project, choice, of))
 
 
 def board_at_hand(project: Project, choice: BoardChoice) -> bool:
     """Whether `board_of` answers at once."""
     batches = board_batches(project, choice)
-    if not at_hand(_name(project, choice), batches):
+    if not at_hand(_name(project, choice, batches), batches):
         return False
     return not choice.style or unmeasured(batches).count() <= MOST_UNMEASURED
 
@@ -127,8 +127,9 @@ def board_batches(project: Project, choice: BoardChoice) -> QuerySet[Batch]:
             f"{choice.since} is after {choice.until}: the dates are the wrong way round.",
             field="since",
         )
+    nobodys = Q(evaluated_round__isnull=True) | Q(evaluated_round__state=Round.State.CANCELLED)
     over = Q(kind=Batch.Kind.EVALUATION) & (
-        Q(evaluated_round__state__in=JUDGED) | Q(evaluated_round__isnull=True, state=Batch.State.CLOSED)
+        Q(evaluated_round__state__in=JUDGED) | (nobodys & Q(state=Batch.State.CLOSED))
     )
     shown = project.batches.filter(Q(kind=Batch.Kind.ANNOTATION) | over)
     if not choice.batches:
@@ -156,16 +157,17 @@ def read_board(project: Project, choice: BoardChoice, batches: QuerySet[Batch]) 
     if choice.tag:
         tasks = tasks.filter(prompt__tags__contains=[choice.tag])
     said = _said(tasks, choice)
+    ranked = {task for task, _, _ in said}
     heard = []
     if choice.judges:
-        of = {task for task, _, _ in said}
-        heard = [each for each in judged_rankings(batches, judges_in_use(project)) if each.task in of]
+        heard = [each for each in judged_rankings(batches, judges_in_use(project)) if each.task in ranked]
     responses: dict[int, dict[int, tuple[int, int]]] = defaultdict(dict)
     rows = TaskResponse.objects.filter(task__in=tasks).values_list(
         "task_id", "position", "response__source_id", "response_id"
     )
     for task, position, source, response in rows:
-        responses[task][position] = source, response
+        if task in ranked:
+            responses[task][position] = source, response
     spoken: list[Spoken] = [(task, who, tiers, 1.0) for task, who, tiers in said]
     spoken += [(each.task, each.machine, each.tiers, each.weight) for each in heard]
     correlation = within_task_correlation(
@@ -180,7 +182,7 @@ def read_board(project: Project, choice: BoardChoice, batches: QuerySet[Batch]) 
         groups=tuple(sorted(found, key=lambda group: -len(group.rows))),
         rankings=len(said),
         judgements=len(heard),
-        tasks=len({task for task, _, _ in said}),
+        tasks=len(ranked),
         alone=tuple(sorted(sources[source].name for source in alone)),
         correlation=correlation,
     )
@@ -190,9 +192,9 @@ def _said(tasks: QuerySet[Task], choice: BoardChoice) -> list[tuple[int, int, Ti
     """People's rankings: task, who, tiers. An adjudicated task counts by its right order alone."""
     in_time: dict[str, Any] = {}
     if choice.since:
-        in_time["submitted_at__date__gte"] = choice.since
+        in_time["submitted_at__gte"] = datetime.combine(choice.since, time.min, UTC)
     if choice.until:
-        in_time["submitted_at__date__lte"] = choice.until
+        in_time["submitted_at__lte"] = datetime.combine(choice.until, time.max, UTC)
     decided = adjudications(tasks)
     current = current_rankings(Ranking.objects.filter(task__in=tasks)).filter(**in_time)
     found: list[tuple[int, int, Tiers]] = []
@@ -245,11 +247,13 @@ def _effects(found: Leaderboard) -> tuple[StyleEffect, ...]:
     )
 
 
-def _name(project: Project, choice: BoardChoice) -> str:
+def _name(project: Project, choice: BoardChoice, batches: QuerySet[Batch]) -> str:
     """What the figures are remembered by: all that they follow from but for people's rankings."""
-    stamp: Any = ()
+    over = batches.filter(state=Batch.State.CLOSED).order_by("pk").values_list("pk", flat=True)
+    skipped = Assignment.objects.filter(batch__in=batches, state=Assignment.State.SKIPPED).count()
+    stamp: list[Any] = [list(over), skipped]
     if choice.judges:
-        of = Judgement.objects.filter(judge__in=judges_in_use(project))
-        stamp = tuple(of.order_by().aggregate(n=Count("pk"), last=Max("pk"), judges=Max("judge")).values())
+        of = Judgement.objects.filter(judge__in=judges_in_use(project)).order_by()
+        stamp += of.aggregate(n=Count("pk"), last=Max("pk"), judge=Max("judge")).values()
     text = repr((project.pk, choice, stamp))
     return f"leaderboard:{hashlib.sha256(text.encode()).hexdigest()[:32]}"
