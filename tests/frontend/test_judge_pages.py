@@ -104,6 +104,8 @@ def test_a_manager_makes_a_judge_and_puts_it_to_work(
     page = f"/projects/{project.slug}/judges/{judge.pk}/"
     started = manager.post(page, {"batch": batch.pk, "share": "1"}, follow=True).content.decode()
     assert "Big model is asked 4 times." in started and "queued" in started
+    run = manager.get(f"/projects/{project.slug}/runs/{judge.judgings.get().run_id}/").content.decode()
+    assert "For the judge" in run and f'href="{page}"' in run
     busy = manager.post(page, {"batch": batch.pk, "share": "1"})
     assert busy.status_code == 422 and "at work already" in busy.content.decode()
     assert "Have it judge" not in as_role("reviewer").get(page).content.decode()
