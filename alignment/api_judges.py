@@ -46,7 +46,7 @@ class EndpointJudgeIn(Input):
         help_text="What it is told before each task; empty: the project's guidelines and aspects.",
     )
     orders = Choice(
-        choices=Judge.Orders.values,
+        choices=Judge.Orders.choices,
         required=False,
         help_text="both: each task is shown in an order and its reverse; each: so often that every response stands "
         "once at every place.",
