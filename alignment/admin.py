@@ -7,6 +7,9 @@ from django.contrib import admin
 from alignment.models import (
     Dataset,
     HeldOutLock,
+    Judge,
+    Judgement,
+    Judging,
     ModelSource,
     ModelVersion,
     Round,
@@ -71,3 +74,21 @@ class ScorecardAdmin(ReadOnlyAdmin):
         "win_rate_high",
         "created_at",
     ]
+
+
+@admin.register(Judge)
+class JudgeAdmin(ReadOnlyAdmin):
+    list_display = ["name", "project", "kind", "endpoint_model", "orders", "created_at", "archived_at"]
+    list_filter = ["project", "kind"]
+
+
+@admin.register(Judging)
+class JudgingAdmin(ReadOnlyAdmin):
+    list_display = ["judge", "batch", "run", "share", "asked", "created_at", "ended_at"]
+    list_filter = ["judge"]
+
+
+@admin.register(Judgement)
+class JudgementAdmin(ReadOnlyAdmin):
+    list_display = ["judge", "task_id", "order", "tiers", "fault", "tokens", "created_at"]
+    list_filter = ["judge"]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from alignment.adjudicating import put_in_order
-from alignment.consensus import PRIOR, Consensus, Spread, fit
+from alignment.consensus import PRIOR, Consensus, Spread
+from alignment.judges.hearing import SHARE, fit_with_judges
+from alignment.judges.models import Judge
 from annotation.models import Batch, Task
 from annotation.models import Ranking as Answer
 from annotation.opinions import Tiers
@@ -31,6 +35,19 @@ class ConsensusSettings:
     tie_margin: float = setting(0.1, at_least=0, at_most=10)
     """A response whose score is less than this below its tier's best is tied with it. 0.1: the better one
     would be preferred with a probability below 52.5 %, which says nothing worth learning."""
+    judges: tuple[int, ...] = setting(())
+    """AI judges, by primary key, that are heard on the tasks that people ranked."""
+    judge_share: float = setting(SHARE, above=0, at_most=1)
+    """Of a task's weight, what all judges together have at most; ½ lets them weigh as much as its people, 1 does not
+    hold them back."""
+
+    def frozen(self) -> dict[str, Any]:
+        """The settings as a dataset keeps them: those of judges only where some are heard, so that what was built
+        before there were any keeps its hash."""
+        kept = dataclasses.asdict(self)
+        if not self.judges:
+            del kept["judges"], kept["judge_share"]
+        return kept | ({"judges": sorted(set(self.judges))} if self.judges else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +87,25 @@ def ranked_tasks(batches: Sequence[Batch], *, ratings: bool = False) -> list[Ran
 
 
 def agree_on(
-    tasks: Sequence[RankedTask], decided: Mapping[int, Adjudication], settings: ConsensusSettings
+    tasks: Sequence[RankedTask],
+    decided: Mapping[int, Adjudication],
+    settings: ConsensusSettings,
+    judges: Sequence[Judge],
 ) -> Consensus:
-    """Fit the consensus of all votes; an adjudication is one more person's."""
+    """Fit the consensus of all votes, and of what judges said of the same tasks; an adjudication is one more
+    person's."""
     said = [(one.task.pk, vote.answer.annotator_id, vote.tiers) for one in tasks for vote in one.votes]
     said += [
         (one.task.pk, decided[one.task.pk].reviewer, decided[one.task.pk].tiers)
         for one in tasks
         if one.task.pk in decided
     ]
-    return fit(
-        [[[(task, number) for number in tier] for tier in tiers] for task, _, tiers in said],
-        annotators=[person for _, person, _ in said],
+    return fit_with_judges(
+        said,
+        judges,
+        batches=list({one.task.batch_id for one in tasks}),
         prior=Spread(settings.prior),
+        share=settings.judge_share,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import shutil
@@ -23,6 +22,7 @@ from alignment.consensus_records import ESTIMATOR, ConsensusSettings, ranked_tas
 from alignment.dataset_card import as_markdown, describe
 from alignment.dataset_filters import Filters, check_filters
 from alignment.held_out_lock import require_apart
+from alignment.judges.hearing import judges_named
 from alignment.models import Dataset
 from alignment.narrowing import SPLITS, Narrowed, narrow
 from alignment.withdrawn import Withdrawn, withdrawn_of
@@ -89,9 +89,9 @@ def build_dataset(
     require_apart(project, draft.narrowed.tasks)
     by_split = draft.by_split()
     card = describe(project=project, batches=draft.batches, narrowed=draft.narrowed, by_split=by_split)
-    card["estimator"] = {"name": ESTIMATOR, **dataclasses.asdict(draft.settings), **card["estimator"]}
+    card["estimator"] = {"name": ESTIMATOR, **draft.settings.frozen(), **card["estimator"]}
     frozen_settings = {"batches": [batch.pk for batch in draft.batches], "consensus": ESTIMATOR}
-    frozen_settings |= dataclasses.asdict(draft.settings)
+    frozen_settings |= draft.settings.frozen()
     # A dataset of everything keeps the settings, and so the hash, that it had before there were filters.
     if given := draft.filters.given():
         frozen_settings["filters"] = given
@@ -122,7 +122,8 @@ def draft_dataset(
         )
     withdrawn = withdrawn_of(project)
     decided = adjudications(Task.objects.filter(batch__in=chosen))
-    narrowed = narrow(project, tasks, decided, checked, asked, withdrawn.without)
+    judges = judges_named(project, checked.judges, field="settings.judges")
+    narrowed = narrow(project, tasks, decided, checked, judges, asked, withdrawn.without)
     return Draft(chosen, checked, asked, withdrawn, narrowed)
 
 

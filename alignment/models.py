@@ -7,11 +7,14 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from alignment.judges.models import Judge as Judge
+from alignment.judges.models import Judgement as Judgement
+from alignment.judges.models import Judging as Judging
 from alignment.models_webhooks import Delivery as Delivery
 from alignment.models_webhooks import DeliveryAttempt as DeliveryAttempt
 from alignment.models_webhooks import Event as Event
 from alignment.models_webhooks import Webhook as Webhook
-from annotation.models import MAX_RESPONSES, Batch, Project, Prompt, Ranking, Source, User
+from annotation.models import MAX_RESPONSES, Batch, Project, Prompt, Ranking, Response, Source, User
 from training.launching import ACCELERATOR
 from training.models import Run
 
@@ -337,3 +340,18 @@ class Scorecard(models.Model):
     def judged_prompts(self) -> int:
         """How many prompts the judge compared responses to: an oracle all of them, people those that they ranked."""
         return int(self.figures.get("judged_prompts", self.figures.get("prompts", 0)))
+
+
+class ResponseStyle(models.Model):
+    """How a response is set, whatever it says: counts of Markdown's parts. It follows from the text, which never
+    changes, and is kept because counting takes time."""
+
+    response = models.OneToOneField(Response, models.CASCADE, primary_key=True, related_name="style")
+    words = models.PositiveIntegerField()
+    headings = models.PositiveIntegerField()
+    list_items = models.PositiveIntegerField()
+    bold = models.PositiveIntegerField()
+    code_blocks = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"style of response {self.response_id}"

@@ -21,6 +21,7 @@ from alignment.consensus_records import (
     without_responses,
 )
 from alignment.dataset_filters import Filters
+from alignment.judges.models import Judge
 from annotation.agreement import tallies_of
 from annotation.models import Project, Prompt, Review
 from annotation.near_duplicates import nearest
@@ -86,6 +87,7 @@ def narrow(
     tasks: list[RankedTask],
     decided: Mapping[int, Adjudication],
     settings: ConsensusSettings,
+    judges: Sequence[Judge],
     filters: Filters,
     withdrawn: Callable[[RankedTask], RankedTask],
 ) -> Narrowed:
@@ -93,10 +95,11 @@ def narrow(
 
     Args:
         tasks: at least one, with every vote, in the dataset's order.
+        judges: that are heard, but for where ratings of an aspect are learned: judges said nothing of those.
         withdrawn: takes the votes from a task that are withdrawn, all of them where its prompt is.
     """
     aspects = dict(project.aspects.values_list("name", "pk"))
-    run = _Run(tasks, decided, settings)
+    run = _Run(tasks, decided, settings, judges)
     run.keep_votes("withdrawn", withdrawn)
     if filters.aspect:
         run.learn_aspect(filters.aspect, aspects[filters.aspect])
@@ -121,16 +124,26 @@ class _Run:
     """One pass of the filters. The consensus is fitted anew where votes went."""
 
     def __init__(
-        self, tasks: list[RankedTask], decided: Mapping[int, Adjudication], settings: ConsensusSettings
+        self,
+        tasks: list[RankedTask],
+        decided: Mapping[int, Adjudication],
+        settings: ConsensusSettings,
+        judges: Sequence[Judge],
     ) -> None:
-        self.tasks, self.decided, self.settings, self.aspect = tasks, decided, settings, ""
+        self.tasks, self.decided, self.settings, self.judges, self.aspect = (
+            tasks,
+            decided,
+            settings,
+            judges,
+            "",
+        )
         self.left_out: list[LeftOut] = []
         self.dropped: dict[int, set[int]] = defaultdict(set)
         self._fit()
         self.before = self.amounts()
 
     def learn_aspect(self, name: str, pk: int) -> None:
-        self.aspect, self.decided = name, {}
+        self.aspect, self.decided, self.judges = name, {}, ()
         self.keep_votes("aspect", lambda one: _by_aspect(one, pk), anew=True)
 
     def keep_votes(
@@ -182,7 +195,7 @@ class _Run:
     def _fit(self) -> None:
         self.records: list[Ranking] = []
         if self.tasks:
-            self.consensus = agree_on(self.tasks, self.decided, self.settings)
+            self.consensus = agree_on(self.tasks, self.decided, self.settings, self.judges)
             self.records = [
                 record_of(
                     one, self.decided.get(one.task.pk), self.consensus, self.settings, aspect=self.aspect

@@ -15,6 +15,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from alignment.api_datasets import DatasetFilesViewSet, DatasetsViewSet
+from alignment.api_judges import JudgementsViewSet, JudgesViewSet, JudgingsViewSet
+from alignment.api_leaderboard import LeaderboardFileViewSet, LeaderboardViewSet
 from alignment.api_lineage import (
     DatasetLineageViewSet,
     HeldOutLockViewSet,
@@ -180,6 +182,16 @@ ENDPOINTS = tuple(
         ("POST", "assignments/<uuid:pk>/return", AssignmentsViewSet, "give_back", ANNOTATOR),
         ("GET", f"{_PROJECT}/rankings", RankingsViewSet, "list", ANNOTATOR),
         ("GET", "rankings/<int:pk>", RankingsViewSet, "retrieve", ANNOTATOR),
+        ("GET", f"{_PROJECT}/leaderboard", LeaderboardViewSet, "show", REVIEWER),
+        ("GET", f"{_PROJECT}/leaderboard/csv", LeaderboardFileViewSet, "file", REVIEWER),
+        ("GET", f"{_PROJECT}/judges", JudgesViewSet, "list", REVIEWER),
+        ("POST", f"{_PROJECT}/judges", JudgesViewSet, "create", MANAGER),
+        ("GET", "judges/<int:pk>", JudgesViewSet, "retrieve", REVIEWER),
+        ("PATCH", "judges/<int:pk>", JudgesViewSet, "partial_update", MANAGER),
+        ("GET", "judges/<int:pk>/figures", JudgesViewSet, "figures", REVIEWER),
+        ("GET", "judges/<int:pk>/judgings", JudgingsViewSet, "judgings", REVIEWER),
+        ("POST", "judges/<int:pk>/judgings", JudgingsViewSet, "start_judging", MANAGER),
+        ("GET", "judges/<int:pk>/judgements", JudgementsViewSet, "judgements", REVIEWER),
         ("GET", f"{_PROJECT}/datasets", DatasetsViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/datasets", DatasetsViewSet, "create", MANAGER),
         ("POST", f"{_PROJECT}/datasets/draft", DatasetsViewSet, "draft", MANAGER),

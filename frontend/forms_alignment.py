@@ -12,6 +12,7 @@ from django.utils.text import Truncator
 from alignment.archiving import versions_in_use
 from alignment.consensus_records import ConsensusSettings
 from alignment.endpoints import listed_endpoints
+from alignment.judges.models import Judge
 from alignment.model_versions import usual_name
 from alignment.models import ModelVersion
 from alignment.sources import SourceSettings
@@ -297,6 +298,13 @@ class DatasetForm(Form):
         initial=ConsensusSettings().prior,
         help_text="Standard deviation of the prior on scores: smaller values trust few rankings less.",
     )
+    judges = forms.ModelMultipleChoiceField(
+        label="Judges that are heard",
+        queryset=Judge.objects.none(),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="On tasks that people ranked, with a third of each task's weight at most.",
+    )
     aspect = forms.ChoiceField(
         label="Learn",
         required=False,
@@ -384,9 +392,15 @@ class DatasetForm(Form):
             project.batches.filter(tasks__rankings__isnull=False).exclude(kind__in=KNOWN_ANSWERS).distinct()
         )
         self.fields["batches"].queryset = ranked  # type: ignore[attr-defined]
+        judges = project.judges.filter(judgements__isnull=False).distinct()
+        if judges.exists():
+            self.fields["judges"].queryset = judges  # type: ignore[attr-defined]
+        else:
+            del self.fields["judges"]
 
     def settings(self) -> dict[str, Any]:
-        return {name: self.cleaned_data[name] for name in ("tie_margin", "prior")}
+        heard = [judge.pk for judge in self.cleaned_data.get("judges", ())]
+        return {name: self.cleaned_data[name] for name in ("tie_margin", "prior")} | {"judges": heard}
 
     def filters(self) -> dict[str, Any]:
         """The filters that are filled in, as `alignment.dataset_filters` takes them."""

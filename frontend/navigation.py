@@ -39,6 +39,8 @@ SECTIONS = (
     Section("Sources", "cpu", "sources", Role.MANAGER),
     Section("Batches", "layers", "batches", Role.REVIEWER),
     Section("Quality", "gauge", "quality", Role.REVIEWER),
+    Section("Leaderboard", "trophy", "leaderboard", Role.REVIEWER),
+    Section("Judges", "monitor", "judges", Role.REVIEWER),
     Section("Datasets", "database", "datasets", Role.REVIEWER),
     Section("Models", "box", "models", Role.REVIEWER),
     Section("Runs", "activity", "runs", Role.REVIEWER),

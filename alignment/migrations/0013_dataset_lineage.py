@@ -41,7 +41,7 @@ def key():
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("alignment", "0010_model_version_archived_at"),
+        ("alignment", "0011_round_review_waiver"),
         ("annotation", "0011_answers_never_change"),
     ]
 

@@ -5,7 +5,7 @@ from django.db.models import Q
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("annotation", "0011_answers_never_change"),
+        ("annotation", "0012_places_without_a_batch_in_their_address"),
     ]
 
     operations = [

@@ -12,7 +12,7 @@ def since_they_qualified(apps: Any, schema_editor: Any) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotation", "0011_answers_never_change")]
+    dependencies = [("annotation", "0013_batch_control_share")]
     operations = [
         migrations.AddField(
             "membership", "measured_since", models.DateTimeField(blank=True, null=True)

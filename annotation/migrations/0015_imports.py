@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 
 class Migration(migrations.Migration):
-    dependencies = [("annotation", "0011_answers_never_change")]
+    dependencies = [("annotation", "0014_membership_measured_since")]
     operations = [
         migrations.AlterField(
             "batch",

@@ -8,6 +8,7 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from alignment.boards import BoardRow
 from alignment.judgements import Rate
 from alignment.models import Scorecard
 from alignment.reliability import Reliability
@@ -25,6 +26,7 @@ KINDS = {
     Run.Kind.DPO: "DPO training",
     Run.Kind.PPO: "PPO training",
     Run.Kind.EVALUATE: "Evaluation",
+    Run.Kind.SCORE: "Scoring",
 }
 
 
@@ -77,6 +79,35 @@ def decimals(figure: float | None) -> str:
     if figure is None:
         return "–"
     return f"{round(figure, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}")  # no negative zero
+
+
+@register.filter
+def signed(figure: float) -> str:
+    """A score with two decimals and its sign."""
+    return f"{round(figure, 2) + 0.0:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+@register.simple_tag
+def worth(row: BoardRow, rows: Sequence[BoardRow]) -> SafeString:
+    """A source's score with its 95% interval, on a line that all rows share; its middle is their mean.
+
+    The drawing is stretched to its cell.
+    """
+    reach = max((max(abs(each.low), abs(each.high)) for each in rows), default=1.0) or 1.0
+    left, at, right = (round(500 + 490 * figure / reach, 1) for figure in (row.low, row.score, row.high))
+    tone = "good" if row.low > 0 else "danger" if row.high < 0 else "even"
+    return format_html(
+        '<svg class="board__line board__line--{tone}" viewBox="0 0 1000 20" preserveAspectRatio="none" role="img" '
+        'aria-label="{words}"><line class="board__axis" x1="0" y1="10" x2="1000" y2="10"/>'
+        '<line class="board__mean" x1="500" y1="0" x2="500" y2="20"/>'
+        '<line class="board__range" x1="{left}" y1="10" x2="{right}" y2="10"/>'
+        '<path class="board__value" d="M{at} 10h0"/></svg>',
+        tone=tone,
+        words=f"Score {signed(row.score)}, 95% interval {signed(row.low)} to {signed(row.high)}",
+        left=left,
+        at=at,
+        right=right,
+    )
 
 
 @register.simple_tag
@@ -166,7 +197,7 @@ def spread(counts: Sequence[int]) -> SafeString:
 
 
 @register.filter
-def signed(count: int, sign: str = "") -> str:
+def signed_count(count: int, sign: str = "") -> str:
     """A count with a sign before it, unless it is 0: ``sign`` of what is taken away, whose negative was added."""
     if not sign or not count:
         return f"{count:,}".replace("-", "\N{MINUS SIGN}")

@@ -43,6 +43,7 @@ def address(endpoint: Endpoint, world: World) -> str:
         "imports": world.imported.pk,
         "webhooks": world.webhook.pk,
         "deliveries": world.delivery.pk,
+        "judges": world.judge.pk,
     }
     route = endpoint.route.replace("<slug:project>", world.project.slug)
     route = route.replace("<name:username>", "colleague").replace("<name:name>", "adapter")

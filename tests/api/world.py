@@ -6,9 +6,12 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from alignment.datasets import build_dataset
+from alignment.judges.making import create_endpoint_judge
+from alignment.judges.models import Judge, Judgement, Judging
 from alignment.model_versions import register_base
 from alignment.models import Dataset, Delivery, ModelVersion, Round, Scorecard, Webhook, Withdrawal
 from alignment.rounds import start_round
@@ -53,6 +56,7 @@ class World:
     webhook: Webhook = None  # type: ignore[assignment]
     delivery: Delivery = None  # type: ignore[assignment]
     """Of the dataset, to the webhook; its address leads nowhere."""
+    judge: Judge = None  # type: ignore[assignment]
 
     def client(self, who: str | None) -> APIClient:
         """A program with the person's token; without ``who``, one without any."""
@@ -85,6 +89,7 @@ def make_world() -> World:
     world.withdrawal = withdraw(project=project, prompt=project.prompts.get(key="p7")).withdrawal
     world.round = start_round(project=project, sources=[world.old, world.new], created_by=users["manager"])
     _run(world)
+    _judge(world)
     world.scorecard = Scorecard.objects.create(
         model_version=world.base,
         against=world.base,
@@ -135,6 +140,26 @@ def _rank(world: World) -> None:
     close_batch(world.ranked)
     world.open = compose_batch(name="open", prompts=prompts[3:], overlap=2, **common).batch
     world.held = next_assignment(annotator=annotator, project=world.project)
+
+
+def _judge(world: World) -> None:
+    """A judge whose first answer to the ranked batch could be read, and the second could not."""
+    world.judge = create_endpoint_judge(
+        project=world.project,
+        name="zebrafinch-judge",
+        url="http://localhost:8000/v1",
+        model="zebrafinch",
+        created_by=world.users["admin"],
+    )
+    run = Run.objects.create(kind=Run.Kind.SAMPLE, spec={"seed": 1}, project_id=world.project.pk)
+    judging = Judging.objects.create(
+        judge=world.judge, batch=world.ranked, run=run, share=0.5, asked=2, ended_at=timezone.now()
+    )
+    common = {"judging": judging, "judge": world.judge, "task": world.ranked.tasks.first()}
+    Judgement.objects.create(
+        **common, order=0, shown_order=[0, 1, 2], raw="RANKING: A > B = C", tiers=[[0], [1, 2]], tokens=5
+    )
+    Judgement.objects.create(**common, order=1, shown_order=[2, 1, 0], raw="?", fault="It is no ranking.")
 
 
 def _run(world: World) -> None:

@@ -19,6 +19,8 @@ from django.test import Client
 from django.urls import URLPattern, reverse
 
 from alignment.datasets import build_dataset
+from alignment.judges.making import check_judge_settings
+from alignment.judges.models import Judge
 from alignment.model_versions import register_base
 from alignment.rounds import advance_round, start_round
 from alignment.sources import create_model_source
@@ -52,7 +54,20 @@ TEXTS = {
 }
 # What stands in an address when it is not even text.
 BYTES = {"half a surrogate pair": "%ED%A0%80"}
-QUERY = ("q", "page", "from", "state", "split", "reason", "with")
+QUERY = (
+    "q",
+    "page",
+    "from",
+    "state",
+    "split",
+    "reason",
+    "with",
+    "batch",
+    "since",
+    "language",
+    "tag",
+    "judges",
+)
 
 
 @pytest.fixture
@@ -91,6 +106,14 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         pieces=[b"question,left,right\nWhy?,a,b\n"],
         file_name="x.csv",
     )
+    judge = Judge.objects.create(
+        project=project,
+        name="big",
+        kind="endpoint",
+        endpoint_url="http://localhost:8000/v1",
+        endpoint_model="big",
+        settings=check_judge_settings(None),
+    )
     named = {
         "user_id": people["annotator"].pk,
         "prompt_id": project.prompts.first().pk,
@@ -106,6 +129,7 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "place_id": held.public_id,
         "webhook_id": webhook.pk,
         "delivery_id": webhook.deliveries.get().pk,
+        "judge_id": judge.pk,
         "ending": "csv",
         "import_id": draft.pk,
         "change": "pause",
@@ -116,6 +140,7 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "rank_change_in_place": {"place_id": ranked.public_id},
         "rank_amend": {"place_id": ranked.public_id},
         "change_model_version": {"change": "archive"},
+        "change_judge": {"change": "archive"},
     }
 
     def address(page: URLPattern) -> str:
@@ -146,6 +171,8 @@ FORMS = (
     "new_round",
     "webhooks",
     "webhook",
+    "new_judge",
+    "judge",
     "new_project",
     "tokens",
 )
@@ -307,7 +334,7 @@ def test_a_cookie_cannot_break_a_page(client: Client, addresses: dict[str, str])
 @pytest.mark.parametrize("number", ["9" * 30, "9" * 5_000])
 @pytest.mark.parametrize(
     "page", ["members/{}/role/", "prompts/{}/", "imports/{}/", "imports/{}/start/", "sources/{}/", "batches/{}/",
-             "batches/{}/close/", "datasets/{}/", "datasets/{}/download/", "models/{}/", "rounds/{}/",
+             "batches/{}/close/", "datasets/{}/", "datasets/{}/download/", "judges/{}/", "models/{}/", "rounds/{}/",
              "rounds/{}/live/", "rounds/{}/retry/", "rank/{}/submit/", "rank/{}/skip/", "rank/{}/renew/",
              "rank/{}/give-back/", "history/{}/", "history/{}/in-place/", "history/{}/amend/"]
 )  # fmt: skip

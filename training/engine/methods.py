@@ -140,6 +140,19 @@ class EvaluateMethod(SampleMethod):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreMethod:
+    """How reward models are shown the prompts whose responses they score."""
+
+    rewards: tuple[str, ...] = setting()
+    """Folders of reward models; of several, the mean of their normalised rewards. Adapters must have been trained on
+    the spec's model."""
+    system_prompt: str = setting("")
+    """Put before the conversation, as when the reward model was trained."""
+    give_context: bool = setting(True)
+    """Whether the source passages are shown to the model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ParametersSpec:
     """Which parameters are trained."""
 

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from training.engine.actor_critic import RewardLoader
-from training.engine.best_of import CLIP, TOKENS_AT_ONCE
 from training.engine.events import Events, close_torn_line
 from training.engine.interrupt import Interrupt
 from training.engine.judging import Judge, episode_of, task_of
@@ -32,6 +31,7 @@ from training.engine.ppo_losses import just_mine
 from training.engine.prompts import Prompt, read_prompts
 from training.engine.refusal import Refused
 from training.engine.responses import write_records
+from training.engine.reward_judge import CLIP, TOKENS_AT_ONCE
 from training.engine.reward_models import RewardFolder, read_rewards
 from training.engine.rollout import PassMaker
 from training.engine.spec import Spec

@@ -18,6 +18,7 @@ from training.engine.methods import (
     RewardMethod,
     SampleData,
     SampleMethod,
+    ScoreMethod,
     SftMethod,
     TrainingData,
 )
@@ -25,7 +26,7 @@ from training.engine.ppo_settings import PpoData, PpoMethod
 from training.engine.refusal import Refused
 from training.engine.settings import convert, refuse_unknown
 
-Kind = Literal["sample", "sft", "reward", "dpo", "ppo", "evaluate"]
+Kind = Literal["sample", "sft", "reward", "dpo", "ppo", "evaluate", "score"]
 DATA = {
     "sample": SampleData,
     "sft": TrainingData,
@@ -33,6 +34,7 @@ DATA = {
     "dpo": TrainingData,
     "ppo": PpoData,
     "evaluate": EvaluateData,
+    "score": SampleData,
 }
 METHODS = {
     "sample": SampleMethod,
@@ -41,6 +43,7 @@ METHODS = {
     "dpo": DpoMethod,
     "ppo": PpoMethod,
     "evaluate": EvaluateMethod,
+    "score": ScoreMethod,
 }
 TRAINS = ("sft", "reward", "dpo", "ppo")
 """The kinds that leave a model."""
