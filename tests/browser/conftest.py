@@ -17,8 +17,9 @@ from django.db import connection
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from annotation.models import Project, User
+from annotation.models import Assignment, Project, User
 from tests.browser import chromium
+from tests.browser.ranking import wait_for
 from tests.frontend.conftest import people, project  # noqa: F401 (fixtures)
 from tests.frontend.content import fill
 
@@ -101,6 +102,20 @@ def rank(visit: Visit, project: Project, people: dict[str, User]) -> Callable[..
             fill(project)
         page = visit(f"/projects/{project.slug}/rank/", people["annotator"], **options)
         expect(page.locator("[data-workbench], [data-nothing]")).to_be_visible()
+        return page
+
+    return go
+
+
+@pytest.fixture
+def begin(rank: Callable[..., Page]) -> Callable[..., Page]:
+    """Opens the ranking page and waits until it has the task after the shown one, of two."""
+
+    def go(**options: object) -> Page:
+        page = rank(**options)
+        wait_for(lambda: Assignment.objects.filter(state="leased").count() == 2)
+        # The place is taken; the page has it once its answer was read.
+        page.wait_for_load_state("networkidle")
         return page
 
     return go
