@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import astuple, fields
 
 from alignment.reliability import batch_reliability, batch_win_rates
 from annotation.batch_quality import BatchQuality, batch_disagreement, batch_quality
 from annotation.habits import Leaning
 from annotation.pacing import pace_of
+from annotation.quality import Times
 from annotation.ratios import Ratio
 from frontend.quality_scope import Scope
 
@@ -38,13 +40,13 @@ def annotators(scope: Scope) -> Rows:
     yield [
         "annotator",
         "rankings",
-        "median_seconds",
+        *(f"{each.name}_seconds" for each in fields(Times)),
         "seconds_per_1000_characters",
         *_head("agreement"),
         *_head("gold_accuracy"),
         "gold_pairs",
         *_head("reliability"),
-        "tied_share",
+        *_head("tied_share"),
         *(head for name in LEANINGS for head in _head(name)),
     ]
     figures, reliability = _figures(scope), batch_reliability(scope.batches).figures
@@ -53,13 +55,13 @@ def annotators(scope: Scope) -> Rows:
         yield [
             _plain(one.annotator),
             one.rankings,
-            one.median_seconds,
+            *(astuple(one.times) if one.times else [None] * len(fields(Times))),
             one.seconds_per_1000,
             *_cells(one.agreement),
             *_cells(one.gold_accuracy),
             one.gold_accuracy.of,
             *([trust.value, trust.low, trust.high] if trust else [None] * 3),
-            habits.tied_share,
+            *_cells(habits.ties),
             *(cell for name in LEANINGS for cell in _leaning(getattr(habits, name))),
         ]
 
