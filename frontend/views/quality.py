@@ -15,6 +15,7 @@ from alignment.reliability import batch_reliability, batch_win_rates
 from annotation.batch_quality import BatchQuality, batch_disagreement, batch_quality, quality_at_hand
 from annotation.models import Batch, Skip
 from annotation.pacing import pace_of
+from annotation.remembering import Remembered
 from annotation.task_figures import rows_of
 from frontend import plots
 from frontend.access import ProjectRequest, Role, project_page
@@ -33,7 +34,7 @@ def quality(request: ProjectRequest, batch_id: int | None = None) -> HttpRespons
     """The page; of very many rankings, which take some seconds, the figures follow."""
     scope = scope_of(request, batch_id)
     if quality_at_hand(scope.batches):
-        context = _whole(scope)
+        context = _whole(scope, batch_quality(scope.batches))
     else:
         context = {"scope": scope, "batch": scope.batch, "follows": True}
     return render(request, "quality/page.html", context)
@@ -43,9 +44,10 @@ def quality(request: ProjectRequest, batch_id: int | None = None) -> HttpRespons
 def quality_figures(request: ProjectRequest, batch_id: int | None = None) -> HttpResponse:
     """All figures of the page, without its frame; nothing, where it shows the newest already."""
     scope = scope_of(request, batch_id)
-    if request.GET.get("seen") == _stamp(scope):
+    found = batch_quality(scope.batches)
+    if request.GET.get("seen") == _stamp(scope, found):
         return HttpResponse(status=204)
-    return render(request, "quality/figures.html", _whole(scope))
+    return render(request, "quality/figures.html", _whole(scope, found))
 
 
 @project_page(Role.REVIEWER)
@@ -63,16 +65,16 @@ def summary_of(scope: Scope) -> dict[str, Any]:
     }
 
 
-def _whole(scope: Scope) -> dict[str, Any]:
-    found = batch_quality(scope.batches)
-    figures: BatchQuality = found.figures
+def _whole(scope: Scope, found: Remembered[BatchQuality]) -> dict[str, Any]:
+    figures = found.figures
     disagreement = batch_disagreement(scope.batches).figures
     first = sorted(disagreement, key=lambda task: (-disagreement[task], -task))[:MOST_DISAGREED]
     skipped = Skip.objects.filter(task__batch__in=scope.batches)
-    return _live(scope) | {
+    live = _live(scope, found)
+    return live | {
         "latest_skips": skipped.select_related("annotator", "task__prompt").order_by("-pk")[:SKIPS_SHOWN],
         "as_of": found.as_of,
-        "page_stamp": _stamp(scope),
+        "page_stamp": live["stamp"],
         "heat": heat_map(figures),
         "times": time_scale([figures.times, *(one.times for one in figures.annotators)]),
         "reliability": batch_reliability(scope.batches).figures,
@@ -85,9 +87,10 @@ def _whole(scope: Scope) -> dict[str, Any]:
 def quality_live(request: ProjectRequest, batch_id: int | None = None) -> HttpResponse:
     """The part of the page that moves; nothing, where it shows the newest already."""
     scope = scope_of(request, batch_id)
-    if request.GET.get("seen") == _stamp(scope):
+    found = batch_quality(scope.batches)
+    if request.GET.get("seen") == _stamp(scope, found):
         return HttpResponse(status=204)
-    context = _live(scope)
+    context = _live(scope, found)
     context["page_stamp"] = request.GET.get("page", "")
     context["newer"] = context["page_stamp"] != context["stamp"]
     return render(request, "quality/live.html", context)
@@ -105,21 +108,20 @@ def quality_file(request: ProjectRequest, what: str, batch_id: int | None = None
     return HttpResponse(sheet.getvalue(), content_type="text/csv; charset=utf-8", headers=disposition)
 
 
-def _stamp(scope: Scope) -> str:
+def _stamp(scope: Scope, found: Remembered[BatchQuality]) -> str:
     """What changes whenever the page would show something else: the figures, or who passed a task by."""
     skipped = Skip.objects.filter(task__batch__in=scope.batches).aggregate(last=Max("pk"))
-    return f"{batch_quality(scope.batches).stamp}.{skipped['last'] or 0}"
+    return f"{found.stamp}.{skipped['last'] or 0}"
 
 
-def _live(scope: Scope) -> dict[str, Any]:
-    pace = pace_of(scope.batches)
-    figures: BatchQuality = batch_quality(scope.batches).figures
+def _live(scope: Scope, found: Remembered[BatchQuality]) -> dict[str, Any]:
+    pace, figures = pace_of(scope.batches), found.figures
     ended = scope.batches.exists() and not scope.batches.exclude(state=Batch.State.CLOSED).exists()
     return {
         "scope": scope,
         "batch": scope.batch,
         "quality": figures,
-        "stamp": _stamp(scope),
+        "stamp": _stamp(scope, found),
         "pace": pace,
         "skips": Skip.objects.filter(task__batch__in=scope.batches).count(),
         "bars": plots.bars(pace) if pace.steps else None,

@@ -115,8 +115,11 @@ def begin(rank: Callable[..., Page]) -> Callable[..., Page]:
     def go(**options: object) -> Page:
         page = rank(**options)
         wait_for(lambda: Assignment.objects.filter(state="leased").count() == 2)
-        # The place is taken; the page has it once its answer was read.
-        page.wait_for_load_state("networkidle")
+        # The place is taken; the page has it once the answer was read to its end, and a turn later has parsed it.
+        page.wait_for_function(
+            "performance.getEntriesByType('resource').some(({ name }) => name.endsWith('/rank/next/'))"
+        )
+        page.evaluate("new Promise((parsed) => setTimeout(parsed, 50))")
         return page
 
     return go
