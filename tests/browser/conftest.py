@@ -127,7 +127,7 @@ def begin(rank: Callable[..., Page]) -> Callable[..., Page]:
 
 @pytest.fixture
 def picture() -> Callable[[Page, str], None]:
-    """Keeps pictures of a page, and checks it with axe: all of it at each width, and in the dark what colours decide."""
+    """Keeps pictures of a page, and checks it with axe: all at each width, and in the dark what colours decide."""
     folder = os.environ.get("RANKLOOP_SCREENSHOTS")
 
     def take(page: Page, name: str) -> None:
