@@ -15,7 +15,7 @@ from rest_framework.request import Request
 
 from annotation.drift import MOST_STRETCHES
 from annotation.habits import Pattern
-from annotation.models import Assignment, Batch, Demonstration, Flag, Prompt, Ranking, Response, Task
+from annotation.models import Assignment, Batch, Demonstration, Flag, Prompt, Ranking, Response, Review, Task
 from annotation.remarks import tasks_with_flag, with_flag
 from annotation.returning import returned_rankings
 from annotation.review_queue import Reason
@@ -261,6 +261,11 @@ class QualityTaskFilters(filters.FilterSet):
     )
     until = filters.IsoDateTimeFilter(
         method="as_it_is", help_text="Tasks of which a ranking came before then."
+    )
+    verdict = filters.ChoiceFilter(
+        choices=Review.Verdict.choices,
+        method="as_it_is",
+        help_text="Tasks on which a reviewer gave this verdict.",
     )
     stretch = filters.NumberFilter(
         min_value=1,

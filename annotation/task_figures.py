@@ -12,7 +12,7 @@ from django.db.models import BooleanField, Count, Exists, F, Func, Max, OuterRef
 
 from annotation.agreement import tallies_of
 from annotation.answer_columns import AnswerColumns
-from annotation.models import AspectRating, Batch, Flag, Ranking, Skip, Task, TaskResponse
+from annotation.models import AspectRating, Batch, Flag, Ranking, Review, Skip, Task, TaskResponse
 from annotation.quality import known_tasks
 from annotation.submitting import current_rankings
 
@@ -66,6 +66,7 @@ class TaskChoice:
         twice: two annotators ordered the same two responses, so that agreement rests on it.
         tied: a current ranking ties responses, the ``annotator``'s where one is given.
         since, until: a ranking came from ``since`` on and before ``until``; amendments are no further ones.
+        verdict: of a review.
         pattern: of a kind of suspicion, of the ``annotator`` where one is given.
         stretch: the number of one of the stretches of agreement over time.
         among: only these tasks.
@@ -84,6 +85,7 @@ class TaskChoice:
     tied: bool = False
     since: datetime | None = None
     until: datetime | None = None
+    verdict: str = ""
     pattern: str = ""
     stretch: int | None = None
     among: Sequence[int] | None = None
@@ -118,6 +120,9 @@ class TaskChoice:
             tasks = tasks.filter(Exists(Skip.objects.filter(task=OuterRef("pk"))))
         if self.gold:
             tasks = tasks.filter(gold_tiers__isnull=False)
+        if self.verdict:
+            said = Review.objects.filter(task=OuterRef("pk"), verdict=self.verdict)
+            tasks = tasks.filter(Exists(said))
         if self.among is not None:
             tasks = tasks.filter(pk__in=self.among)
         return tasks

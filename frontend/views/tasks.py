@@ -16,7 +16,7 @@ from alignment.task_consensus import consensus_tiers
 from annotation.api_filters import QualityTaskFilters
 from annotation.batch_quality import quality_tasks
 from annotation.habits import Pattern
-from annotation.models import Flag, Ranking, Task
+from annotation.models import Flag, Ranking, Review, Task
 from annotation.task_answers import answers_to, lettered, responses_of
 from annotation.task_figures import ANY_FLAG, TaskChoice, TaskOrder, rows_of
 from frontend.access import ProjectRequest, Role, project_page
@@ -27,6 +27,11 @@ ORDERS = {
     TaskOrder.DISAGREEMENT: "Most disagreement first",
     TaskOrder.NEWEST: "Newest first",
     TaskOrder.OLDEST: "Oldest first",
+}
+VERDICTS: dict[str, str] = {
+    Review.Verdict.ACCEPTED: "accepted",
+    Review.Verdict.RETURNED: "returned a ranking of",
+    Review.Verdict.ADJUDICATED: "adjudicated",
 }
 PATTERNS: dict[str, str] = {
     Pattern.AS_SHOWN: "ranked as they were shown",
@@ -76,6 +81,7 @@ def _kept(request: ProjectRequest, choice: TaskChoice) -> list[tuple[str, str, s
         "tied": "with a tie",
         "since": f"ranked from {_moment(choice.since)}",
         "until": f"ranked before {_moment(choice.until)}",
+        "verdict": f"that a reviewer {VERDICTS.get(choice.verdict, '')}",
         "stretch": f"of the {ordinal(choice.stretch)} stretch of agreement" if choice.stretch else "",
     }
     return [(name, request.GET[name], text) for name, text in words.items() if getattr(choice, name)]

@@ -9,7 +9,7 @@ import pytest
 
 from annotation.answer_columns import read_answers
 from annotation.batch_quality import quality_tasks
-from annotation.models import Batch, Project, Skip, Source, Task, User
+from annotation.models import Batch, Project, Review, Skip, Source, Task, User
 from annotation.projects import set_aspects
 from annotation.quality import batches_of
 from annotation.submitting import amend
@@ -68,7 +68,10 @@ def test_tasks_are_chosen_by_all_filters_together(
     Skip.objects.create(task=tasks[3], annotator=ann)
     Task.objects.filter(pk=tasks[4].pk).update(gold_tiers=UP)
     old = TaskOrder.OLDEST
+    Review.objects.create(task=tasks[2], reviewer=ann, verdict="accepted")
     expected = {
+        (("verdict", "accepted"),): [2],
+        (("verdict", "adjudicated"),): [],
         (("annotator", ann.username),): [0, 1],
         (("annotator", ann.username), ("other", bea.username)): [0],
         (("flag", "any"),): [0, 2],
