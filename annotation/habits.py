@@ -11,7 +11,7 @@ import numpy as np
 
 from annotation.answer_columns import AnswerColumns
 from annotation.page_orders import PageOrder, place_orders
-from annotation.ratios import ratios
+from annotation.ratios import Ratio, ratios
 
 FASTEST_READER = 100
 """Characters a second: a thousand English words a minute, while people scan for single words at some 600 (Carver 1992,
@@ -41,7 +41,7 @@ class Habits:
 
     Attributes:
         annotator: the username.
-        tied_share: of the pairs that they ranked, how many they tied.
+        ties: of the pairs that they ranked, how many they tied.
         first_shown: how often the response that stood further up on the page won.
         longer: how often the longer one won.
         formatted: how often one with lists, tables, headings, code or bold words won against one without.
@@ -49,7 +49,7 @@ class Habits:
 
     annotator: str | None
     rankings: int
-    tied_share: float | None
+    ties: Ratio
     first_shown: Leaning
     longer: Leaning
     formatted: Leaning
@@ -114,14 +114,14 @@ class BatchHabits:
             (formatted[:, first] - formatted[:, second])[task],
         )
         leanings = [self._leanings(side, group, count) for side in sides]
-        ordered = np.bincount(group, opinions.ordered.sum(axis=1), count)
-        tied = np.bincount(group, (opinions.ordered & (opinions.opinion == 0)).sum(axis=1), count)
+        tied = opinions.ordered & (opinions.opinion == 0)
+        ties = ratios(tied.sum(axis=1), opinions.ordered.sum(axis=1), group, count)
         rankings = np.bincount(group, minlength=count)
         return [
             Habits(
                 name,
                 int(rankings[n]),
-                float(tied[n] / ordered[n]) if ordered[n] else None,
+                ties[n],
                 *(of_property[n] for of_property in leanings),
             )
             for n, name in enumerate(names)

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Window
 from django.db.models.functions import RowNumber
 
 from annotation.agreement import AsKnown, pairs_as_known
-from annotation.models import Batch, Membership, Project, Ranking
+from annotation.models import Batch, Membership, Project, Ranking, Task
 from annotation.opinions import Opinions, Tiers, tier_table
 from annotation.ratios import Ratio, ratios
 from annotation.revisions import current_rankings
@@ -60,6 +61,13 @@ class AsKnownColumns:
         return ratios(self.right, self.pairs, np.searchsorted(annotators, self.annotator), len(annotators))
 
 
+def gold_tasks(projects: QuerySet[Any] | Collection[Project | int]) -> QuerySet[Task]:
+    """The tasks that measure people, in these projects."""
+    return Task.objects.filter(
+        batch__project__in=projects, batch__kind=Batch.Kind.GOLD, gold_tiers__isnull=False
+    )
+
+
 def gold_answers(projects: Collection[Project | int], annotators: Collection[int]) -> AsKnownColumns:
     """The answers that make the gold accuracy of ``annotators``, in these projects.
 
@@ -70,9 +78,7 @@ def gold_answers(projects: Collection[Project | int], annotators: Collection[int
     member = Membership.objects.filter(user=OuterRef("annotator"), project=OuterRef("task__batch__project"))
     firsts = Ranking.objects.filter(
         annotator__in=annotators,
-        task__batch__project__in=projects,
-        task__batch__kind=Batch.Kind.GOLD,
-        task__gold_tiers__isnull=False,
+        task__in=gold_tasks(projects),
         revision=1,
     )
     counting = firsts.annotate(since=Subquery(member.values("measured_since"))).filter(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import astuple, fields
 
 from alignment.reliability import batch_reliability, batch_win_rates
 from annotation.batch_quality import BatchQuality, batch_disagreement, batch_quality
 from annotation.habits import Leaning
 from annotation.pacing import pace_of
+from annotation.quality import Times
 from annotation.ratios import Ratio
 from frontend.quality_scope import Scope
 
@@ -38,7 +40,7 @@ def annotators(scope: Scope) -> Rows:
     yield [
         "annotator",
         "rankings",
-        "median_seconds",
+        *(f"{each.name}_seconds" for each in fields(Times)),
         "seconds_per_1000_characters",
         *_head("agreement"),
         *_head("gold_accuracy"),
@@ -46,7 +48,7 @@ def annotators(scope: Scope) -> Rows:
         *_head("known_accuracy"),
         "known_pairs",
         *_head("reliability"),
-        "tied_share",
+        *_head("tied_share"),
         *(head for name in LEANINGS for head in _head(name)),
     ]
     figures, reliability = _figures(scope), batch_reliability(scope.batches).figures
@@ -55,7 +57,7 @@ def annotators(scope: Scope) -> Rows:
         yield [
             plain_cell(one.annotator),
             one.rankings,
-            one.median_seconds,
+            *(astuple(one.times) if one.times else [None] * len(fields(Times))),
             one.seconds_per_1000,
             *_cells(one.agreement),
             *_cells(one.gold_accuracy),
@@ -63,7 +65,7 @@ def annotators(scope: Scope) -> Rows:
             *_cells(one.known_accuracy),
             one.known_accuracy.of,
             *([trust.value, trust.low, trust.high] if trust else [None] * 3),
-            habits.tied_share,
+            *_cells(habits.ties),
             *(cell for name in LEANINGS for cell in _leaning(getattr(habits, name))),
         ]
 

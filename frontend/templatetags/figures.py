@@ -14,7 +14,9 @@ from alignment.models import Scorecard
 from alignment.reliability import Reliability
 from alignment.scorecards import WinRate
 from annotation.habits import Leaning
+from annotation.quality import Times
 from annotation.ratios import Ratio
+from frontend.time_scale import TimeScale, in_words
 from training.models import Run
 
 register = template.Library()
@@ -65,6 +67,12 @@ def points(difference: float) -> str:
     """A difference of two shares in percentage points, with its sign."""
     number = round(100 * difference, 1) + 0.0  # no negative zero
     return f"{number:+.1f} points".replace("-", "\N{MINUS SIGN}") if number else "0.0 points"
+
+
+@register.filter
+def duration(seconds: float) -> str:
+    """A time as people say it."""
+    return in_words(seconds)
 
 
 @register.filter
@@ -142,8 +150,8 @@ def leaning(measured: Leaning, label: str, mean: Leaning | None = None) -> SafeS
 
 
 @register.simple_tag
-def share(measured: Ratio, label: str) -> SafeString:
-    """A share with its 95% interval, drawn on a line from none to all."""
+def share(measured: Ratio, label: str, mean: Ratio | None = None) -> SafeString:
+    """A share with its 95% interval, drawn on a line from none to all; a mark stands for everybody's ``mean``."""
     if measured.value is None:
         return NOTHING
     if measured.low is None or measured.high is None:
@@ -152,7 +160,27 @@ def share(measured: Ratio, label: str) -> SafeString:
             percent(measured.value),
             measured.of,
         )
-    return _interval(measured.low, measured.value, measured.high, label, "even")
+    return _interval(measured.low, measured.value, measured.high, label, "even", mean.value if mean else None)
+
+
+@register.simple_tag
+def times(measured: Times | None, scale: TimeScale, everybody: Times | None = None) -> SafeString:
+    """How long somebody takes: a line from the 10th to the 90th percentile, a bar over the middle half, a dot at the
+    median; a mark stands for everybody's median. Written beside it: the median, and the middle half."""
+    if measured is None:
+        return NOTHING
+    p10, p25, median, p75, p90 = (
+        round(EDGE + WIDTH * scale.at(each), 1)
+        for each in (measured.p10, measured.p25, measured.median, measured.p75, measured.p90)
+    )
+    written = (in_words(measured.median), in_words(measured.p25), in_words(measured.p75))
+    words = "Median {}, half of them from {} to {}".format(*written)
+    mark = SafeString("")
+    if everybody is not None:
+        mark = _mark(scale.at(everybody.median))
+        words += f"; everybody’s median {in_words(everybody.median)}"
+    line = format_html('<line class="interval__reach" x1="{}" y1="10" x2="{}" y2="10"/>', p10, p90)
+    return _drawn("even", words, line, (p25, median, p75), mark, written)
 
 
 @register.simple_tag
@@ -221,19 +249,39 @@ def _interval(
     words: str = "",
     written: tuple[str, str, str] | None = None,
 ) -> SafeString:
-    figure, from_, to = written or (percent(value), f"{100 * low:.0f}", percent(high))
-    left, middle, right = (round(EDGE + WIDTH * part, 1) for part in (low, value, high))
+    """A figure from 0 to 1 with its interval, on a line with its middle marked; ``mean`` has a mark of its own."""
+    written = written or (percent(value), f"{100 * low:.0f}", percent(high))
     words = words or f"{label} {percent(value)}, 95% interval {percent(low)} to {percent(high)}".strip()
     mark = SafeString("")
     if mean is not None:
-        at = round(EDGE + WIDTH * mean, 1)
-        mark = format_html('<line class="interval__mean" x1="{0}" y1="2" x2="{0}" y2="18"/>', at)
+        mark = _mark(mean)
         words += f"; everybody {percent(mean)}"
+    half = format_html('<line class="interval__half" x1="{0}" y1="1" x2="{0}" y2="19"/>', EDGE + WIDTH / 2)
+    left, middle, right = (round(EDGE + WIDTH * part, 1) for part in (low, value, high))
+    return _drawn(tone, words, half, (left, middle, right), mark, written)
+
+
+def _mark(at: float) -> SafeString:
+    return format_html(
+        '<line class="interval__mean" x1="{0}" y1="2" x2="{0}" y2="18"/>', round(EDGE + WIDTH * at, 1)
+    )
+
+
+def _drawn(
+    tone: str,
+    words: str,
+    behind: SafeString,
+    bar: tuple[float, float, float],
+    mark: SafeString,
+    written: tuple[str, str, str],
+) -> SafeString:
+    """A bar with a dot on a line, drawn and written. ``bar``: where it begins, its dot, where it ends."""
+    left, middle, right = bar
+    figure, from_, to = written
     return format_html(
         '<span class="interval interval--{tone}">'
         '<svg viewBox="0 0 {whole} 20" role="img" aria-label="{words}">'
-        '<line class="interval__axis" x1="{edge}" y1="10" x2="{end}" y2="10"/>'
-        '<line class="interval__half" x1="{half}" y1="1" x2="{half}" y2="19"/>'
+        '<line class="interval__axis" x1="{edge}" y1="10" x2="{end}" y2="10"/>{behind}'
         '<rect class="interval__range" x="{left}" y="6" width="{span}" height="8" rx="4"/>{mark}'
         '<circle class="interval__value" cx="{middle}" cy="10" r="5"/></svg>'
         '<span class="nowrap" aria-hidden="true"><strong>{value}</strong> '
@@ -243,12 +291,12 @@ def _interval(
         edge=EDGE,
         end=EDGE + WIDTH,
         words=words,
-        half=EDGE + WIDTH / 2,
+        behind=behind,
         left=left,
         span=max(2, round(right - left, 1)),
+        mark=mark,
         middle=middle,
         value=figure,
         low=from_,
         high=to,
-        mark=mark,
     )

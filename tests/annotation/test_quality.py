@@ -10,10 +10,11 @@ from django.utils import timezone
 
 from annotation.agreement import agreement_of
 from annotation.answer_columns import read_answers
+from annotation.batch_quality import quality_of
 from annotation.known_accuracy import WINDOW
 from annotation.measuring import gold_result
 from annotation.models import Batch, Membership, Project, Source, Task
-from annotation.quality import AnnotatorFigures, annotator_figures, batches_of
+from annotation.quality import AnnotatorFigures, Times, annotator_figures, batches_of
 from annotation.submitting import amend, submit
 from tests.annotation.answered import give
 from tests.annotation.conftest import Compose, People, answer, take
@@ -87,6 +88,19 @@ def test_speed_is_a_median_and_told_by_a_thousand_characters_too(people: People,
     (found,) = figures_of(batch).values()
     # Two responses of 250 characters each: half a thousand.
     assert (found.median_seconds, found.seconds_per_1000) == (20, 40)
+
+
+def test_times_are_told_as_percentiles_of_those_that_were_measured(people: People, compose: Compose) -> None:
+    batch = compose(12, responses_per_task=2, overlap=2)
+    ann, bea = people(2)
+    for task, seconds in zip(batch.tasks.all(), [*range(10, 120, 10), None], strict=True):
+        give(task, ann, [[0], [1]], seconds=seconds)
+        give(task, bea, [[0], [1]], seconds=None)
+    found = figures_of(batch)
+    assert found[ann.username].times == Times(p10=20, p25=35, median=60, p75=85, p90=100)
+    assert found[bea.username].times is None
+    everybody = quality_of(read_answers(batches_of(batch)))
+    assert everybody.times == found[ann.username].times
 
 
 def test_gold_accuracy_is_of_the_projects_gold_batches_and_known_accuracy_of_the_batches_asked_for(

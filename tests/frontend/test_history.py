@@ -15,7 +15,7 @@ from annotation.batching import close_batch
 from annotation.models import Aspect, Batch, Project, Ranking, User
 from annotation.projects import update_project
 from annotation.submitting import amend, submit
-from tests.frontend.test_ranking import answer_to, held, post
+from tests.frontend.ranking import answer_to, held, post
 
 AsRole = Callable[[str], Client]
 Compose = Callable[..., Batch]

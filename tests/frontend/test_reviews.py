@@ -18,7 +18,7 @@ from annotation.reviewing import review_task
 from annotation.showing_reviews import version_of
 from annotation.submitting import submit
 from frontend.reviews import line_of
-from tests.frontend.test_ranking import post
+from tests.frontend.ranking import post
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
