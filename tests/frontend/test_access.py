@@ -27,6 +27,8 @@ PAGES = {
     "review/": "reviewer",
     "prompts/": "reviewer",
     "prompts/upload/": "manager",
+    "imports/": "reviewer",
+    "imports/new/": "manager",
     "prompts/template.jsonl": "manager",
     "prompts/template.csv": "manager",
     "members/": "manager",
