@@ -32,6 +32,8 @@ PAGES = {
     "judges/new/": "manager",
     "judges/new/reward/": "manager",
     "prompts/upload/": "manager",
+    "imports/": "reviewer",
+    "imports/new/": "manager",
     "prompts/template.jsonl": "manager",
     "prompts/template.csv": "manager",
     "members/": "manager",
