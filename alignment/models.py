@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from alignment.models_hub import HubPush as HubPush
 from alignment.models_webhooks import Delivery as Delivery
 from alignment.models_webhooks import DeliveryAttempt as DeliveryAttempt
 from alignment.models_webhooks import Event as Event

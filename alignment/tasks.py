@@ -6,7 +6,7 @@ import logging
 
 from celery import shared_task
 
-from alignment import delivering, events, rounds
+from alignment import delivering, events, pushing, rounds
 
 logger = logging.getLogger(__name__)
 
@@ -39,3 +39,15 @@ def deliver() -> int:
 def record_events() -> int:
     """Record what happened and was not told, since a process died. Returns how many events that makes."""
     return events.record_finished_batches()
+
+
+@shared_task(name="alignment.tasks.push_to_hub")
+def push_to_hub(push_id: int) -> None:
+    """Upload a dataset to the Hub, if that still waits."""
+    pushing.carry_out(push_id)
+
+
+@shared_task(name="alignment.tasks.resend_pushes")
+def resend_pushes() -> int:
+    """Send messages for uploads that lost theirs, or their worker. Returns for how many."""
+    return pushing.resend_lost()

@@ -283,6 +283,7 @@ SPECTACULAR_SETTINGS = {
         "ModelVersionState": "alignment.models.ModelVersion.State",
         "EventType": "alignment.models.Event.Type",
         "DeliveryState": "alignment.models.Delivery.State",
+        "HubPushState": "alignment.models.HubPush.State",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -319,6 +320,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "deliver to webhooks": {"task": "alignment.tasks.deliver", "schedule": 10.0, "options": {"expires": 10}},
     "record events": {"task": "alignment.tasks.record_events", "schedule": 30.0, "options": {"expires": 30}},
+    "resend pushes": {"task": "alignment.tasks.resend_pushes", "schedule": 60.0, "options": {"expires": 60}},
     "expire leases": {"task": "annotation.tasks.expire_leases", "schedule": 60.0, "options": {"expires": 60}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(RANKLOOP_HOME / "celerybeat-schedule")

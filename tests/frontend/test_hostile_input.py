@@ -127,6 +127,7 @@ FORMS = (
     "source",
     "new_batch",
     "new_dataset",
+    "dataset_hub",
     "new_model",
     "new_round",
     "webhooks",
