@@ -48,23 +48,7 @@ def push_to_hub(
     """
     from huggingface_hub import HfApi  # takes a while to load, and only this needs it
 
-    chosen = list(dict.fromkeys(shapes))
-    if not REPOSITORY.fullmatch(repository):
-        raise Refusal(
-            "invalid",
-            f"The repository must be owner/name, as acme/kind-replies, not {repository!r:.80}.",
-            field="repository",
-        )
-    if not chosen:
-        raise Refusal("invalid", f"Choose at least one of {', '.join(SHAPES)}.", field="shapes")
-    if not token:
-        raise Refusal(
-            "invalid",
-            "A token of the Hub is needed, of somebody who may write there. Make one at "
-            "huggingface.co/settings/tokens.",
-            field="token",
-        )
-    operations = _operations(dataset, chosen)
+    operations = _operations(dataset, check_push(repository=repository, token=token, shapes=shapes))
     with _in_sentences(repository):
         api = HfApi(endpoint=endpoint, token=token)
         api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
@@ -76,6 +60,33 @@ def push_to_hub(
             commit_description=f"SHA-256 {dataset.sha256}",
         )
     return str(commit.commit_url)
+
+
+def check_push(*, repository: str, token: str, shapes: Iterable[str]) -> list[str]:
+    """Return the shapes, each once, after checking what can be checked without the Hub. Raises Refusal."""
+    chosen = list(dict.fromkeys(shapes))
+    if not REPOSITORY.fullmatch(repository):
+        raise Refusal(
+            "invalid",
+            f"The repository must be owner/name, as acme/kind-replies, not {repository!r:.80}.",
+            field="repository",
+        )
+    unknown = [shape for shape in chosen if shape not in SHAPES]
+    if unknown or not chosen:
+        raise Refusal(
+            "invalid",
+            f"Choose at least one of {', '.join(SHAPES)}"
+            + (f", not {unknown[0]!r:.40}." if unknown else "."),
+            field="shapes",
+        )
+    if not token:
+        raise Refusal(
+            "invalid",
+            "A token of the Hub is needed, of somebody who may write there. Make one at "
+            "huggingface.co/settings/tokens.",
+            field="token",
+        )
+    return chosen
 
 
 def _operations(dataset: Dataset, shapes: list[str]) -> list[CommitOperationAdd]:
@@ -130,7 +141,7 @@ def _in_sentences(repository: str) -> Iterator[None]:
     except OfflineModeIsEnabled as error:
         raise Refusal(
             "conflict",
-            "The Hub is not asked for anything while HF_HUB_OFFLINE is set. Unset it for this command.",
+            "The Hub is not asked for anything while HF_HUB_OFFLINE is set. Unset it where this runs.",
         ) from error
     except (HTTPError, OSError, RuntimeError) as error:
         raise Refusal(

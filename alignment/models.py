@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from alignment.judges.models import Judge as Judge
 from alignment.judges.models import Judgement as Judgement
 from alignment.judges.models import Judging as Judging
+from alignment.models_hub import HubPush as HubPush
 from alignment.models_webhooks import Delivery as Delivery
 from alignment.models_webhooks import DeliveryAttempt as DeliveryAttempt
 from alignment.models_webhooks import Event as Event

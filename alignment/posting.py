@@ -9,6 +9,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -60,17 +61,19 @@ def post(url: str, *, body: bytes, headers: dict[str, str], seconds: float = SEC
     except Unreachable as error:
         return answer(error=str(error))
     except httpcore.TimeoutException:
-        return answer(error=f"There was no whole answer within {seconds:g} seconds.")
+        return answer(error=f"There was no answer within {seconds:g} seconds.")
     except (httpcore.NetworkError, httpcore.ProtocolError, ssl.SSLError, OSError) as error:
         return answer(error=f"The connection failed: {str(error) or type(error).__name__}.")
 
 
 def _beginning(response: httpcore.Response) -> str:
     content = b""
-    for chunk in response.iter_stream():
-        content += chunk
-        if len(content) >= MOST_BYTES:
-            break
+    # The status has come, and is what counts: who then dawdles, or breaks off, has answered all the same.
+    with suppress(httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+        for chunk in response.iter_stream():
+            content += chunk
+            if len(content) >= MOST_BYTES:
+                break
     # A database takes no NUL character.
     return content[:MOST_BYTES].decode("utf-8", errors="replace").replace("\x00", "\ufffd")
 

@@ -6,7 +6,7 @@ import logging
 
 from celery import shared_task
 
-from alignment import delivering, events, rounds
+from alignment import delivering, events, pushing, rounds
 from alignment.judges import judging
 
 logger = logging.getLogger(__name__)
@@ -52,3 +52,15 @@ def take_in_judging(judging_id: int) -> None:
 def take_in_judgings() -> None:
     """Store what every judge's run answered that has ended."""
     judging.take_in_all()
+
+
+@shared_task(name="alignment.tasks.push_to_hub")
+def push_to_hub(push_id: int) -> None:
+    """Upload a dataset to the Hub, if that still waits."""
+    pushing.carry_out(push_id)
+
+
+@shared_task(name="alignment.tasks.resend_pushes")
+def resend_pushes() -> int:
+    """Send messages for uploads that lost theirs, or their worker. Returns for how many."""
+    return pushing.resend_lost()

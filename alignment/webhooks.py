@@ -22,7 +22,7 @@ LONGEST_NAME = 100
 LONGEST_URL = 500
 OVERLAP = timedelta(hours=24)
 """What is sent is signed by the old secret as well for so long after a change."""
-TYPES = tuple(type for type in Event.Type if type != Event.Type.TEST)
+TYPES = tuple(type.value for type in Event.Type if type != Event.Type.TEST)
 """What a webhook may be for."""
 
 
@@ -197,14 +197,10 @@ def checked_url(url: str) -> str:
 
 def _checked_types(types: Iterable[str]) -> list[str]:
     given = list(types)
-    known = [type.value for type in TYPES]
+    choices = ", ".join(TYPES)
     for type in given:
-        if type not in known:
-            raise Refusal(
-                "invalid",
-                f"There is no event {type!r:.40}. Choose of {', '.join(known)}.",
-                field="events",
-            )
+        if type not in TYPES:
+            raise Refusal("invalid", f"There is no event {type!r:.40}. Choose of {choices}.", field="events")
     if not given:
-        raise Refusal("invalid", f"Choose at least one of {', '.join(known)}.", field="events")
-    return [type for type in known if type in given]
+        raise Refusal("invalid", f"Choose at least one of {choices}.", field="events")
+    return [type for type in TYPES if type in given]

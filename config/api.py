@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from alignment.api_datasets import DatasetFilesViewSet, DatasetsViewSet
+from alignment.api_hub import HubPushesViewSet
 from alignment.api_judges import JudgementsViewSet, JudgesViewSet, JudgingsViewSet
 from alignment.api_leaderboard import LeaderboardFileViewSet, LeaderboardViewSet
 from alignment.api_lineage import (
@@ -209,6 +210,8 @@ ENDPOINTS = tuple(
         ("GET", "datasets/<int:pk>/preview", DatasetsViewSet, "preview", REVIEWER),
         ("GET", "datasets/<int:pk>/card", DatasetFilesViewSet, "card", REVIEWER),
         ("GET", "datasets/<int:pk>/export", DatasetFilesViewSet, "export", REVIEWER),
+        ("GET", "datasets/<int:pk>/hub-pushes", HubPushesViewSet, "pushes", REVIEWER),
+        ("POST", "datasets/<int:pk>/hub-pushes", HubPushesViewSet, "push", MANAGER),
         ("GET", f"{_PROJECT}/model-versions", ModelVersionsViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/model-versions", ModelVersionsViewSet, "create", MANAGER),
         ("GET", "model-versions/<int:pk>", ModelVersionsViewSet, "retrieve", REVIEWER),

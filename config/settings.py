@@ -288,6 +288,7 @@ SPECTACULAR_SETTINGS = {
         "ModelVersionState": "alignment.models.ModelVersion.State",
         "EventType": "alignment.models.Event.Type",
         "DeliveryState": "alignment.models.Delivery.State",
+        "HubPushState": "alignment.models.HubPush.State",
     },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -329,6 +330,7 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "resend pushes": {"task": "alignment.tasks.resend_pushes", "schedule": 60.0, "options": {"expires": 60}},
     "expire leases": {"task": "annotation.tasks.expire_leases", "schedule": 60.0, "options": {"expires": 60}},
     "sweep imports": {"task": "annotation.tasks.sweep_imports", "schedule": 10.0, "options": {"expires": 10}},
 }

@@ -26,6 +26,6 @@ class WebhookForm(Form):
     )
     events = forms.MultipleChoiceField(
         label="When",
-        choices=[(type.value, SAID[type.value]) for type in TYPES],
+        choices=[(type, SAID[type]) for type in TYPES],
         widget=forms.CheckboxSelectMultiple,
     )

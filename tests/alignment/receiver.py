@@ -18,8 +18,8 @@ class Receiver:
     headers: dict[str, str] = field(default_factory=dict)
     pause: float = 0
     """Seconds before the answer begins."""
-    trickle: float = 0
-    """Seconds between the bytes of the body, if any."""
+    dawdle: float = 0
+    """Seconds between the body's bytes, or, where there is no body, between a hundred lines of the head."""
     taken: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     """Headers, by names in small letters, and bodies."""
 
@@ -37,11 +37,15 @@ def receiver() -> Iterator[Receiver]:
                 self.send_response(told.status)
                 for name, value in told.headers.items():
                     self.send_header(name, value)
+                for number in range(100 if told.dawdle and not told.body else 0):
+                    self.send_header(f"X-{number}", "slowly")
+                    self.flush_headers()
+                    time.sleep(told.dawdle)
                 self.end_headers()
-                for byte in told.body if told.trickle else ():
+                for byte in told.body if told.dawdle else ():
                     self.wfile.write(bytes([byte]))
-                    time.sleep(told.trickle)
-                if not told.trickle:
+                    time.sleep(told.dawdle)
+                if not told.dawdle:
                     self.wfile.write(told.body)
             except OSError:
                 pass  # the caller hung up

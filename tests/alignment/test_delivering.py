@@ -203,9 +203,7 @@ def test_what_comes_of_an_attempt_counts_only_while_no_later_one_was_begun(deliv
     (second,) = delivering._claim()
     begun = timezone.now()
     delivering._settle(second, (begun, Answer(seconds=0.1, status=200)))
-    delivering._settle(
-        first, (begun, Answer(seconds=60, error="There was no whole answer within 10 seconds."))
-    )
+    delivering._settle(first, (begun, Answer(seconds=60, error="There was no answer within 10 seconds.")))
     delivery.refresh_from_db()
     assert delivery.state == Delivery.State.DELIVERED
     assert [attempt.number for attempt in delivery.log.all()] == [1, 2]

@@ -133,14 +133,22 @@ def test_redirections_are_not_followed(other_side: Receiver, allowed: None) -> N
     assert len(other_side.taken) == 1
 
 
-@pytest.mark.parametrize(("pause", "trickle"), [(3, 0), (0, 0.2)], ids=["silent", "a byte at a time"])
+@pytest.mark.parametrize(("pause", "dawdle"), [(3, 0), (0, 0.2)], ids=["silent", "a line at a time"])
 def test_the_slowest_other_side_ends_in_time(
-    pause: float, trickle: float, other_side: Receiver, allowed: None
+    pause: float, dawdle: float, other_side: Receiver, allowed: None
 ) -> None:
-    other_side.pause, other_side.trickle, other_side.body = pause, trickle, b"x" * 100
+    other_side.pause, other_side.dawdle = pause, dawdle
     begun = time.monotonic()
     answer = post(other_side.url, body=b"{}", headers={}, seconds=0.6)
-    assert answer.status is None and answer.error == "There was no whole answer within 0.6 seconds."
+    assert answer.status is None and answer.error == "There was no answer within 0.6 seconds."
+    assert time.monotonic() - begun < 2
+
+
+def test_who_answers_and_then_dawdles_has_answered(other_side: Receiver, allowed: None) -> None:
+    other_side.status, other_side.dawdle, other_side.body = 200, 0.2, b"x" * 100
+    begun = time.monotonic()
+    answer = post(other_side.url, body=b"{}", headers={}, seconds=0.6)
+    assert answer.status == 200 and answer.text.startswith("x")
     assert time.monotonic() - begun < 2
 
 

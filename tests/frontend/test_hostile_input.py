@@ -167,6 +167,7 @@ FORMS = (
     "new_batch",
     "new_dataset",
     "withdraw_prompt",
+    "dataset_hub",
     "new_model",
     "new_round",
     "webhooks",
