@@ -1,6 +1,6 @@
 # `make` alone lists what there is. Needs Python 3.11+, make and a POSIX shell; all else is installed into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format rehearse stop
+.PHONY: help run test fuzz lint format rehearse stop
 SHELL := /bin/sh
 BIN := .venv/bin
 # OpenMP threads that spin at barriers bring every other process on a CPU to a halt.
@@ -23,6 +23,9 @@ rehearse: .venv/installed-train ## A whole round with simulated annotators (ARGS
 test: .venv/installed-dev ## Every test (ARGS="-k lease" chooses)
 	@$(BIN)/python -m tests.browser.chromium
 	$(BIN)/python -m pytest -n 3 --dist loadgroup --no-loadscope-reorder $(ARGS)
+
+fuzz: .venv/installed-dev ## Call the API in every way that its document allows and forbids, for ten minutes (SECONDS=60)
+	RANKLOOP_CONTRACT=examples,coverage,fuzzing,stateful RANKLOOP_FUZZ_SECONDS=$(or $(SECONDS),600) $(BIN)/python -m pytest -q tests/api/test_contract.py
 
 lint: .venv/installed-dev ## Style, types and import contracts
 	$(BIN)/ruff check .

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from alignment.models import Dataset, ModelSource, ModelVersion, Round, RoundRun, Scorecard
+from alignment.models import (
+    Dataset,
+    HeldOutLock,
+    Judge,
+    Judgement,
+    Judging,
+    ModelSource,
+    ModelVersion,
+    Round,
+    RoundRun,
+    Scorecard,
+    Withdrawal,
+)
 from config.admin import ReadOnly, ReadOnlyAdmin
 
 
@@ -26,6 +38,17 @@ class RoundAdmin(ReadOnlyAdmin):
 class DatasetAdmin(ReadOnlyAdmin):
     list_display = ["version", "project", "train_rankings", "held_out_rankings", "sha256", "created_at"]
     list_filter = ["project"]
+
+
+@admin.register(Withdrawal)
+class WithdrawalAdmin(ReadOnlyAdmin):
+    list_display = ["project", "annotator", "prompt", "reason", "created_by", "created_at", "ended_at"]
+    list_filter = ["project"]
+
+
+@admin.register(HeldOutLock)
+class HeldOutLockAdmin(ReadOnlyAdmin):
+    list_display = ["project", "created_by", "created_at"]
 
 
 @admin.register(ModelVersion)
@@ -51,3 +74,21 @@ class ScorecardAdmin(ReadOnlyAdmin):
         "win_rate_high",
         "created_at",
     ]
+
+
+@admin.register(Judge)
+class JudgeAdmin(ReadOnlyAdmin):
+    list_display = ["name", "project", "kind", "endpoint_model", "orders", "created_at", "archived_at"]
+    list_filter = ["project", "kind"]
+
+
+@admin.register(Judging)
+class JudgingAdmin(ReadOnlyAdmin):
+    list_display = ["judge", "batch", "run", "share", "asked", "created_at", "ended_at"]
+    list_filter = ["judge"]
+
+
+@admin.register(Judgement)
+class JudgementAdmin(ReadOnlyAdmin):
+    list_display = ["judge", "task_id", "order", "tiers", "fault", "tokens", "created_at"]
+    list_filter = ["judge"]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from alignment import rounds
+from alignment.api_datasets import WarningOut
 from alignment.api_filters import RoundFilters, ScorecardFilters
 from alignment.api_sources import version_of
+from alignment.dataset_warnings import warnings_of
 from alignment.models import Round, RoundRun, Scorecard
 from alignment.recipes import RECIPES
+from alignment.round_reviews import review_awaited
 from alignment.scorecards import source_win_rates
 from annotation.api_access import ProjectViewSet
 from annotation.api_batches import sources_of
@@ -25,8 +28,14 @@ from training.models import Run
 
 class RoundOut(serializers.ModelSerializer):
     settings = serializers.DictField(
-        help_text="The recipe's, complete: `dataset`, `training`, `evaluation`, `processes`; for ppo also `reward`, "
-        "`reward_models` and `watch`."
+        help_text="The recipe's, complete: `annotation`, `dataset`, `training`, `evaluation`, `processes`; for ppo "
+        "also `reward`, `reward_models` and `watch`."
+    )
+    review_waived_by = serializers.CharField(
+        source="review_waived_by.username",
+        allow_null=True,
+        default=None,
+        help_text="Who went on without the review that the round was to wait for.",
     )
 
     class Meta:
@@ -52,6 +61,9 @@ class RoundOut(serializers.ModelSerializer):
             "batch",
             "evaluation_batch",
             "dataset",
+            "review_waived_by",
+            "review_waived_at",
+            "review_left",
             "created_at",
             "state_since",
             "ended_at",
@@ -91,12 +103,34 @@ class ScorecardOut(serializers.ModelSerializer):
         ]
 
 
+class ReviewAwaitedOut(serializers.Serializer):
+    tasks = serializers.IntegerField(
+        help_text="That await a reviewer, for a reason that the round waits for."
+    )
+    reasons = serializers.DictField(child=serializers.IntegerField(), help_text="How many for each reason.")
+    returned = serializers.IntegerField(help_text="Returned rankings that await their annotators' amendment.")
+
+
 class RoundDetailOut(RoundOut):
     runs = RoundRunOut(many=True, source="round_runs")
+    review_awaited = serializers.SerializerMethodField(
+        help_text="What the round waits for once its tasks are ranked; null: for no review."
+    )
     scorecard = ScorecardOut(allow_null=True, default=None)
+    warnings = serializers.SerializerMethodField(help_text="What speaks against training on its dataset.")
 
     class Meta(RoundOut.Meta):
-        fields = [*RoundOut.Meta.fields, "runs", "scorecard"]
+        fields = [*RoundOut.Meta.fields, "runs", "review_awaited", "scorecard", "warnings"]
+
+    @extend_schema_field(ReviewAwaitedOut(allow_null=True))
+    def get_review_awaited(self, round: Round) -> dict[str, Any] | None:
+        awaited = review_awaited(round, live=False)
+        return None if awaited is None else dict(ReviewAwaitedOut(awaited).data)
+
+    @extend_schema_field(WarningOut(many=True))
+    def get_warnings(self, round: Round) -> Any:
+        found = warnings_of(round.dataset.card, round.recipe) if round.dataset else []
+        return WarningOut(found, many=True).data
 
 
 class WinRateOut(serializers.Serializer):
@@ -121,8 +155,9 @@ class RoundIn(Input):
     )
     settings = serializers.DictField(
         required=False,
-        help_text="The recipe's `dataset`, `training` (the method's settings), `evaluation` and `processes` (one a "
-        "GPU), as far as they differ from defaults. ppo also has `reward` (how the reward model is trained), "
+        help_text="The recipe's `annotation` (the order of work, and whether the round waits for its review), "
+        "`dataset`, `training` (the method's settings), `evaluation` and `processes` (one a GPU), as far as they "
+        "differ from defaults. ppo also has `reward` (how the reward model is trained), "
         "`reward_models` (how many score together) and `watch` (whether one more watches for over-optimisation).",
     )
     sources = serializers.ListField(
@@ -158,7 +193,7 @@ class ReasonIn(Input):
 
 class RoundsViewSet(ProjectViewSet):
     queryset = (
-        Round.objects.select_related("project", "scorecard")
+        Round.objects.select_related("project", "scorecard", "batch", "review_waived_by")
         .prefetch_related("sources", "round_runs__run")
         .order_by("-number")
     )
@@ -199,6 +234,11 @@ class RoundsViewSet(ProjectViewSet):
     def close_annotation(self, request: Request, pk: int) -> Response:
         """Go on with the rankings that are there."""
         return self._shown(rounds.close_annotation(round=self.get_object(), by=self.caller))
+
+    @extend_schema(request=None, responses=RoundDetailOut)
+    def waive_review(self, request: Request, pk: int) -> Response:
+        """Go on without the review that the round waits for; who did, when, and how much was left is kept."""
+        return self._shown(rounds.waive_review(round=self.get_object(), by=self.caller))
 
     @extend_schema(request=None, responses=RoundDetailOut)
     def retry(self, request: Request, pk: int) -> Response:

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from alignment import card_figures
 from alignment.adjudicating import ADJUDICATED_LEAD
-from alignment.consensus import Consensus
+from alignment.card_markdown import findings, plain, table_rows
+from alignment.narrowing import Narrowed
+from alignment.personal_data import personal_data
 from annotation.agreement import measure_agreement
-from annotation.models import Batch, Flag, Project, Task
+from annotation.models import Batch, Flag, Project
 from annotation.models import Ranking as Answer
 from annotation.remarks import flag_name
 from training.engine.records import Ranking
-
-RankedTasks = Sequence[tuple[Task, list[Answer]]]
 
 README = """\
 ---
@@ -43,7 +44,8 @@ Each row is one task: a prompt, its responses, and the consensus of all its rank
 `tiers` index into `responses`, best first; responses in one tier are tied, those in none are unranked.
 `scores` are log-worths: the probability that the next annotator, if they do not tie them, prefers response i to j is
 1 / (1 + exp(scores[j] − scores[i])). The less the rankings tell of a task, the closer its scores are to 0.
-{adjudicated}A prompt's split follows from a hash of it and is the same in every version of this dataset.
+{adjudicated}A prompt's split follows from a hash of it, or of the prompt that it nearly repeats, and is the same in
+every version of this dataset.
 {demonstrations}
 | split | tasks | prompts | responses | preferences | demonstrations |
 | --- | --- | --- | --- | --- | --- |
@@ -62,6 +64,7 @@ Each row is one task: a prompt, its responses, and the consensus of all its rank
 | --- | --- | --- | --- |
 {lengths}
 
+{findings}
 ## Consensus
 {estimator}
 """
@@ -85,16 +88,18 @@ def describe(
     *,
     project: Project,
     batches: Sequence[Batch],
-    tasks: RankedTasks,
+    narrowed: Narrowed,
     by_split: Mapping[str, Sequence[Ranking]],
-    consensus: Consensus,
 ) -> dict[str, Any]:
-    """Return the card's figures: counts, flags, agreement, annotators (never by name), sources, lengths, and how
-    the fit went."""
-    answers = [answer for _, of_task in tasks for answer in of_task]
+    """Return the card's figures: counts, flags, agreement, annotators (never by name), sources, lengths, leanings,
+    duplicates, personal data by its form, and how the fit went."""
+    tasks, records, consensus = narrowed.tasks, narrowed.records, narrowed.consensus
+    answers = [vote.answer for one in tasks for vote in one.votes]
     each = Counter(answer.annotator_id for answer in answers)
-    agreement = measure_agreement([[answer.tiers for answer in of_task] for _, of_task in tasks])
-    records = [record for of_split in by_split.values() for record in of_split]
+    agreement = measure_agreement([[vote.tiers for vote in one.votes] for one in tasks])
+    reliability = sorted(
+        (round(adherence, 4) for who, adherence in consensus.reliability.items() if who in each), reverse=True
+    )
     return {
         "project": project.name,
         "batches": [batch.name for batch in batches],
@@ -113,16 +118,22 @@ def describe(
         "annotators": {
             "count": len(each),
             "rankings": _spread(list(each.values())),
-            "reliability": sorted(
-                (round(adherence, 4) for who, adherence in consensus.reliability.items() if who in each),
-                reverse=True,
-            ),
+            "reliability": reliability,
         },
         "sources": _sources(records),
         "lengths": {
             "prompt": _spread([len(m["content"].split()) for r in records for m in r.prompt[-1:]]),
             "response": _spread([len(text.split()) for r in records for text in r.responses]),
         },
+        "left_out": card_figures.left_out_of(narrowed.left_out),
+        "languages": card_figures.languages(tasks),
+        "leanings": card_figures.leanings(tasks),
+        "told_by_length": card_figures.told_by_length(records),
+        "told_by_source": card_figures.told_by_source(records),
+        "duplicates": card_figures.duplicates(tasks, records),
+        "no_consensus": card_figures.without_consensus(records),
+        "personal_data": personal_data(records),
+        "histograms": card_figures.histograms(records, reliability),
         "estimator": {
             "log_likelihood": round(consensus.log_likelihood, 3),
             "converged": consensus.converged,
@@ -138,24 +149,27 @@ def as_markdown(card: Mapping[str, Any]) -> str:
     estimator = card["estimator"]
     annotators = card["annotators"]["count"]
     return README.format(
-        project=_plain(card["project"]),
+        project=plain(card["project"]),
         rankings=card["rankings"],
         tasks=card["tasks"],
         annotators=f"{annotators} annotator{'s' if annotators != 1 else ''}",
         adjudicated=_adjudicated(card["adjudicated"]),
-        batches=", ".join(_plain(name) for name in card["batches"]),
+        batches=", ".join(plain(name) for name in card["batches"]),
         demonstrations=DEMONSTRATIONS if any(c["demonstrations"] for c in card["splits"].values()) else "",
-        splits=_rows(
+        splits=table_rows(
             (split, c["tasks"], c["prompts"], c["responses"], c["pairs"], c["demonstrations"])
             for split, c in card["splits"].items()
         ),
         flags=_flag_table(card["flags"]),
         agreement=_agreement(card["agreement"]),
-        sources=_rows(
-            (_plain(s["name"]), s["responses"], f"{s['mean_score']:+.2f}", f"{s['first_share']:.1%}")
+        sources=table_rows(
+            (plain(s["name"]), s["responses"], f"{s['mean_score']:+.2f}", f"{s['first_share']:.1%}")
             for s in card["sources"]
         ),
-        lengths=_rows((what, s["median"], s["most_below"], s["most"]) for what, s in card["lengths"].items()),
+        lengths=table_rows(
+            (what, s["median"], s["most_below"], s["most"]) for what, s in card["lengths"].items()
+        ),
+        findings=findings(card),
         estimator=(
             f"Estimator {estimator['name']} (Plackett–Luce with ties; annotators weigh by their adherence): a normal "
             f"prior of standard deviation {estimator['spread']:g} on each score, {estimator['prior']:g} before it was "
@@ -197,7 +211,7 @@ def _flags(answers: Sequence[Answer]) -> dict[str, int]:
 def _flag_table(flags: Mapping[str, int]) -> str:
     if not flags:
         return ""
-    return FLAGS.format(rows=_rows((flag_name(kind), count) for kind, count in flags.items()))
+    return FLAGS.format(rows=table_rows((flag_name(kind), count) for kind, count in flags.items()))
 
 
 def _counts(records: Sequence[Ranking]) -> dict[str, int]:
@@ -249,12 +263,3 @@ def _spread(numbers: Sequence[int]) -> dict[str, float]:
         "most_below": float(np.quantile(values, 0.9)),
         "most": int(values.max()),
     }
-
-
-def _rows(rows: Any) -> str:
-    return "\n".join("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)
-
-
-def _plain(text: str) -> str:
-    """A name that people chose, without what would break out of a table's cell or the front matter."""
-    return " ".join("".join(c if c.isalnum() or c in " -_.,'" else " " for c in text).split())

@@ -2,55 +2,56 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import shutil
 import sys
 import uuid
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings as django_settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Max
 
 from alignment import events
-from alignment.adjudicating import put_in_order
-from alignment.consensus import PRIOR, Consensus, Spread, fit
+from alignment.consensus_records import ESTIMATOR, ConsensusSettings, ranked_tasks
 from alignment.dataset_card import as_markdown, describe
+from alignment.dataset_filters import Filters, check_filters
+from alignment.held_out_lock import require_apart
+from alignment.judges.hearing import judges_named
 from alignment.models import Dataset
+from alignment.narrowing import SPLITS, Narrowed, narrow
+from alignment.withdrawn import Withdrawn, withdrawn_of
 from annotation.batching import KNOWN_ANSWERS, is_complete
 from annotation.models import Batch, Project, Prompt, Task, User
-from annotation.models import Ranking as Answer
 from annotation.refusals import Refusal
-from annotation.reviewing import Adjudication, adjudications
-from annotation.submitting import current_rankings
+from annotation.reviewing import adjudications
 from training.engine.files import flush
 from training.engine.records import Ranking, read_rankings, write_rankings
 from training.engine.refusal import Refused
-from training.engine.settings import check_settings, setting
-
-ESTIMATOR = "davidson-luce"
-# Beyond what the estimator converges to on any machine, digits would only break the equality of hashes.
-DECIMALS = 6
-SPLITS = (Prompt.Split.TRAIN, Prompt.Split.HELD_OUT)
+from training.engine.settings import check_settings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConsensusSettings:
-    """How the rankings of a task become one."""
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a dataset would hold, before it is frozen."""
 
-    prior: float = setting(PRIOR, above=0, at_most=100)
-    """What the spread of responses' scores within a task, a standard deviation in log-worth, is taken to be before
-    rankings of the same task by several people tell; see `alignment.consensus`."""
-    tie_margin: float = setting(0.1, at_least=0, at_most=10)
-    """A response whose score is less than this below its tier's best is tied with it. 0.1: the better one
-    would be preferred with a probability below 52.5 %, which says nothing worth learning."""
+    batches: list[Batch]
+    settings: ConsensusSettings
+    filters: Filters
+    withdrawn: Withdrawn
+    narrowed: Narrowed
+
+    def by_split(self) -> dict[str, list[Ranking]]:
+        """The records of each split, in the dataset's order."""
+        found: dict[str, list[Ranking]] = {str(split): [] for split in SPLITS}
+        for one, record in zip(self.narrowed.tasks, self.narrowed.records, strict=True):
+            found[one.task.prompt.split].append(record)
+        return found
 
 
 def build_dataset(
@@ -58,55 +59,72 @@ def build_dataset(
     project: Project,
     batches: Iterable[Batch] | None = None,
     settings: dict[str, Any] | None = None,
+    filters: Mapping[str, Any] | None = None,
     created_by: User | None = None,
 ) -> Dataset:
-    """Freeze the consensus of batches' rankings; the same rankings, adjudications and settings return the dataset
-    that is there already.
+    """Freeze the consensus of batches' rankings; the same rankings, adjudications, settings and filters return the
+    dataset that is there already.
 
     Each ranked task becomes one ranking record of weight 1, in the split of its prompt. Responses that
     nobody ranked are in no tier. An adjudication is one more person's ranking, and its order is the task's. Better
-    responses that its annotators wrote are the record's demonstrations.
+    responses that its annotators wrote are the record's demonstrations. What was withdrawn is in no new dataset.
 
     Args:
         batches: of the project; by default its closed and complete ones. None whose answers are known: those measure
             annotators.
         settings: those of `ConsensusSettings` that differ from their defaults.
+        filters: those of `Filters` that leave something out.
 
     Raises:
-        Refusal: a setting is wrong, a batch is another project's, or nobody has ranked anything yet.
+        Refusal: a setting or filter is wrong, a batch is another project's, nothing is left, or it would train on what
+            nearly repeats a locked held-out prompt.
+    """
+    draft = draft_dataset(project=project, batches=batches, settings=settings, filters=filters)
+    if not draft.narrowed.tasks:
+        raise Refusal(
+            "conflict",
+            "The filters, and what is withdrawn, leave no task. Look at what each leaves out, and filter less.",
+            field="filters",
+        )
+    require_apart(project, draft.narrowed.tasks)
+    by_split = draft.by_split()
+    card = describe(project=project, batches=draft.batches, narrowed=draft.narrowed, by_split=by_split)
+    card["estimator"] = {"name": ESTIMATOR, **draft.settings.frozen(), **card["estimator"]}
+    frozen_settings = {"batches": [batch.pk for batch in draft.batches], "consensus": ESTIMATOR}
+    frozen_settings |= draft.settings.frozen()
+    # A dataset of everything keeps the settings, and so the hash, that it had before there were filters.
+    if given := draft.filters.given():
+        frozen_settings["filters"] = given
+    sha256 = _freeze(by_split, frozen_settings, card)
+    return _register(project, draft, sha256, frozen_settings, card, created_by)
+
+
+def draft_dataset(
+    *,
+    project: Project,
+    batches: Iterable[Batch] | None = None,
+    settings: dict[str, Any] | None = None,
+    filters: Mapping[str, Any] | None = None,
+) -> Draft:
+    """Return what `build_dataset` would freeze, with what each filter leaves out; nothing is kept.
+
+    Raises:
+        Refusal: as `build_dataset`, but for locked prompts.
     """
     checked = _check(settings)
     chosen = _check_batches(project, batches)
-    tasks = _ranked_tasks(chosen)
+    asked = check_filters(project, filters)
+    tasks = ranked_tasks(chosen, ratings=bool(asked.aspect or asked.min_rating_of))
     if not tasks:
         names = ", ".join(batch.name for batch in chosen) or "the project's closed batches"
         raise Refusal(
             "conflict", f"Nobody has ranked anything in {names} yet. Rank some tasks first.", field="batches"
         )
+    withdrawn = withdrawn_of(project)
     decided = adjudications(Task.objects.filter(batch__in=chosen))
-    said = [(task.pk, answer.annotator_id, answer.tiers) for task, answers in tasks for answer in answers]
-    said += [
-        (task.pk, decided[task.pk].reviewer, decided[task.pk].tiers)
-        for task, _ in tasks
-        if task.pk in decided
-    ]
-    consensus = fit(
-        [[[(task, number) for number in tier] for tier in tiers] for task, _, tiers in said],
-        annotators=[person for _, person, _ in said],
-        prior=Spread(checked.prior),
-    )
-    records = [
-        _record(task, answers, decided.get(task.pk), consensus, checked.tie_margin) for task, answers in tasks
-    ]
-    by_split: dict[str, list[Ranking]] = {split: [] for split in SPLITS}
-    for (task, _), record in zip(tasks, records, strict=True):
-        by_split[task.prompt.split].append(record)
-    card = describe(project=project, batches=chosen, tasks=tasks, by_split=by_split, consensus=consensus)
-    card["estimator"] = {"name": ESTIMATOR, **dataclasses.asdict(checked), **card["estimator"]}
-    frozen_settings = {"batches": [batch.pk for batch in chosen], "consensus": card["estimator"]["name"]}
-    frozen_settings |= dataclasses.asdict(checked)
-    sha256 = _freeze(by_split, frozen_settings, card)
-    return _register(project, chosen, sha256, frozen_settings, card, by_split, created_by)
+    judges = judges_named(project, checked.judges, field="settings.judges")
+    narrowed = narrow(project, tasks, decided, checked, judges, asked, withdrawn.without)
+    return Draft(chosen, checked, asked, withdrawn, narrowed)
 
 
 def dataset_folder(dataset: Dataset) -> Path:
@@ -177,69 +195,6 @@ def _check_batches(project: Project, batches: Iterable[Batch] | None) -> list[Ba
     return chosen
 
 
-def _ranked_tasks(batches: Sequence[Batch]) -> list[tuple[Task, list[Answer]]]:
-    """Return the tasks that somebody ranked, with their current answers: an order that the content alone decides."""
-    answers: dict[int, list[Answer]] = defaultdict(list)
-    current = current_rankings(Batch.objects.filter(pk__in=[b.pk for b in batches]))
-    for answer in current.prefetch_related("demonstrations", "flags").order_by("pk"):
-        answers[answer.task_id].append(answer)
-    tasks = (
-        Task.objects.filter(pk__in=answers)
-        .select_related("prompt")
-        .prefetch_related("task_responses__response__source")
-    )
-    in_order = sorted(tasks, key=lambda task: (task.prompt.digest, task.pk))
-    return [(task, answers[task.pk]) for task in in_order]
-
-
-def _record(
-    task: Task, answers: list[Answer], decided: Adjudication | None, consensus: Consensus, tie_margin: float
-) -> Ranking:
-    responses = [each.response for each in task.task_responses.all()]
-    orders = [answer.tiers for answer in answers] if decided is None else [decided.tiers]
-    ranked = sorted({number for tiers in orders for tier in tiers for number in tier})
-    # Models learn the probabilities, so those have to hold for rankings yet to come.
-    foretold = {number: consensus.predictive_scores[task.pk, number] for number in ranked}
-    if decided is not None:
-        foretold = put_in_order(foretold, decided.tiers)
-    scores = {number: round(score, DECIMALS) + 0.0 for number, score in foretold.items()}  # no negative zero
-    return Ranking(
-        prompt=[{"role": m["role"], "content": m["content"]} for m in task.prompt.messages],
-        context=[
-            {name: passage.get(name) or "" for name in ("id", "title", "text", "url")}
-            for passage in task.prompt.context
-        ],
-        responses=[response.text for response in responses],
-        tiers=tiers_of(scores, tie_margin) if decided is None else [sorted(tier) for tier in decided.tiers],
-        scores=[scores.get(number, 0.0) for number in range(len(responses))],
-        weight=1.0,
-        meta={
-            "task": str(task.pk),
-            "rankings": len(answers),
-            "sources": [response.source.name for response in responses],
-            **({"adjudicated": True} if decided is not None else {}),
-        },
-        # Sorted: what was written decides the order, not who wrote first.
-        demonstrations=sorted({each.text for answer in answers for each in answer.demonstrations.all()}),
-    )
-
-
-def tiers_of(scores: dict[int, float], tie_margin: float) -> list[list[int]]:
-    """Return the tiers that scores make, best first, each one's numbers in order.
-
-    A response joins a tier while it is less than ``tie_margin`` below the tier's best; equal scores are always tied.
-    """
-    tiers: list[list[int]] = []
-    best = 0.0
-    for number in sorted(scores, key=lambda number: (-scores[number], number)):
-        if tiers and (best - scores[number] < tie_margin or best == scores[number]):
-            tiers[-1].append(number)
-        else:
-            tiers.append([number])
-            best = scores[number]
-    return [sorted(tier) for tier in tiers]
-
-
 def _freeze(by_split: dict[str, list[Ranking]], settings: dict[str, Any], card: dict[str, Any]) -> str:
     """Write the dataset's folder, whole or not at all, and return its hash: of the files' hashes and the settings."""
     draft = _folder(f".{uuid.uuid4()}.part")
@@ -286,28 +241,39 @@ def _publish(draft: Path, folder: Path) -> None:
 @transaction.atomic
 def _register(
     project: Project,
-    batches: list[Batch],
+    draft: Draft,
     sha256: str,
     settings: dict[str, Any],
     card: dict[str, Any],
-    by_split: dict[str, list[Ranking]],
     created_by: User | None,
 ) -> Dataset:
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    if withdrawn_of(project) != draft.withdrawn:
+        raise Refusal(
+            "conflict", "Data were withdrawn while the dataset was built, so it was not kept. Build it again."
+        )
     known = project.datasets.filter(sha256=sha256).first()
     if known is not None:
         return known
+    after = draft.narrowed.after
     dataset = Dataset.objects.create(
         project=project,
         version=(project.datasets.aggregate(last=Max("version"))["last"] or 0) + 1,
         sha256=sha256,
         settings=settings,
         card=card,
-        train_rankings=len(by_split[Prompt.Split.TRAIN]),
-        held_out_rankings=len(by_split[Prompt.Split.HELD_OUT]),
+        train_rankings=after[Prompt.Split.TRAIN].tasks,
+        held_out_rankings=after[Prompt.Split.HELD_OUT].tasks,
         created_by=created_by,
     )
-    dataset.batches.set(batches)
+    dataset.batches.set(draft.batches)
+    with (
+        connection.cursor() as cursor,
+        cursor.copy("COPY alignment_datasetranking (dataset_id, ranking_id) FROM STDIN") as copy,
+    ):
+        for one in draft.narrowed.tasks:
+            for vote in one.votes:
+                copy.write_row((dataset.pk, vote.answer.pk))
     events.dataset_frozen(dataset)
     return dataset
 

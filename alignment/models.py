@@ -7,12 +7,15 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from alignment.judges.models import Judge as Judge
+from alignment.judges.models import Judgement as Judgement
+from alignment.judges.models import Judging as Judging
 from alignment.models_hub import HubPush as HubPush
 from alignment.models_webhooks import Delivery as Delivery
 from alignment.models_webhooks import DeliveryAttempt as DeliveryAttempt
 from alignment.models_webhooks import Event as Event
 from alignment.models_webhooks import Webhook as Webhook
-from annotation.models import MAX_RESPONSES, Batch, Project, Prompt, Source, User
+from annotation.models import MAX_RESPONSES, Batch, Project, Prompt, Ranking, Response, Source, User
 from training.launching import ACCELERATOR
 from training.models import Run
 
@@ -44,6 +47,65 @@ class Dataset(models.Model):
 
     def __str__(self) -> str:
         return f"dataset v{self.version}"
+
+
+class DatasetRanking(models.Model):
+    """A ranking whose say is in a dataset. A trigger holds that a row is never changed."""
+
+    dataset = models.ForeignKey(Dataset, models.PROTECT, related_name="lineage", db_index=False)
+    ranking = models.ForeignKey(Ranking, models.PROTECT, related_name="in_datasets")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["dataset", "ranking"], name="dataset_ranking_once")]
+
+    def __str__(self) -> str:
+        return f"ranking {self.ranking_id} in {self.dataset}"
+
+
+class Withdrawal(models.Model):
+    """An annotator's rankings, or a prompt's, are in no dataset that is built while it holds. Nothing is deleted."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="withdrawals")
+    annotator = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="withdrawals")
+    prompt = models.ForeignKey(Prompt, models.PROTECT, null=True, blank=True, related_name="withdrawals")
+    reason = models.CharField(max_length=500, blank=True)
+    created_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(
+        null=True, blank=True, help_text="Since when new datasets may hold it again."
+    )
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(annotator__isnull=True, prompt__isnull=False)
+                | Q(annotator__isnull=False, prompt__isnull=True),
+                name="withdrawal_of_one_thing",
+            ),
+            models.UniqueConstraint(
+                fields=["project", "annotator", "prompt"],
+                condition=Q(ended_at__isnull=True),
+                nulls_distinct=False,
+                name="withdrawal_once",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"withdrawal of {self.annotator or self.prompt}"
+
+
+class HeldOutLock(models.Model):
+    """The held-out prompts that a project's models are measured on, for its whole life. Triggers hold that neither row
+    nor prompts ever change."""
+
+    project = models.OneToOneField(Project, models.PROTECT, related_name="held_out_lock")
+    prompts = models.ManyToManyField(Prompt, related_name="+")
+    created_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"held-out set of {self.project}"
 
 
 class ModelVersion(models.Model):
@@ -177,6 +239,20 @@ class Round(models.Model):
         Batch, models.PROTECT, null=True, blank=True, related_name="evaluated_round"
     )
     dataset = models.ForeignKey(Dataset, models.PROTECT, null=True, blank=True, related_name="rounds")
+    review_waived_by = models.ForeignKey(
+        User,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Who went on without the review that the round's settings ask for.",
+    )
+    review_waived_at = models.DateTimeField(null=True, blank=True)
+    review_left = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="How many tasks still awaited their review then, or an amendment of a returned ranking.",
+    )
     created_by = models.ForeignKey(User, models.PROTECT, null=True, blank=True, related_name="+")
     created_at = models.DateTimeField(db_default=Now())
     state_since = models.DateTimeField(db_default=Now())
@@ -190,6 +266,15 @@ class Round(models.Model):
                 fields=["project"],
                 condition=~Q(state__in=["promoted", "rejected", "cancelled"]),
                 name="round_one_at_a_time",
+            ),
+            models.CheckConstraint(
+                condition=Q(
+                    review_waived_by__isnull=True, review_waived_at__isnull=True, review_left__isnull=True
+                )
+                | Q(
+                    review_waived_by__isnull=False, review_waived_at__isnull=False, review_left__isnull=False
+                ),
+                name="round_review_waiver_complete",
             ),
         ]
 
@@ -256,3 +341,18 @@ class Scorecard(models.Model):
     def judged_prompts(self) -> int:
         """How many prompts the judge compared responses to: an oracle all of them, people those that they ranked."""
         return int(self.figures.get("judged_prompts", self.figures.get("prompts", 0)))
+
+
+class ResponseStyle(models.Model):
+    """How a response is set, whatever it says: counts of Markdown's parts. It follows from the text, which never
+    changes, and is kept because counting takes time."""
+
+    response = models.OneToOneField(Response, models.CASCADE, primary_key=True, related_name="style")
+    words = models.PositiveIntegerField()
+    headings = models.PositiveIntegerField()
+    list_items = models.PositiveIntegerField()
+    bold = models.PositiveIntegerField()
+    code_blocks = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"style of response {self.response_id}"

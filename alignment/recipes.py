@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from alignment.datasets import ConsensusSettings
-from alignment.models import ModelVersion
+from alignment.consensus_records import ConsensusSettings
+from alignment.dataset_filters import Filters
+from alignment.models import ModelVersion, Round
 from alignment.settings_refusals import refusal_of
+from annotation.models import CONTROL_SHARE, MAX_CONTROL_SHARE
 from annotation.refusals import Refusal
 from training.engine.methods import DpoMethod, RewardMethod, SftMethod
 from training.engine.ppo_settings import PpoMethod
@@ -25,6 +27,8 @@ class DatasetSettings(ConsensusSettings):
     batches: Literal["round", "all"] = setting("round")
     """round: the round's own rankings, drawn from the model that is trained; all: those of every closed
     batch of the project."""
+    filters: Filters = Filters()  # noqa: RUF009 - frozen, so it may be shared
+    """What is left out of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,9 +46,40 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnnotationSettings:
+    """How the round's tasks are handed out, and whether it waits for their review."""
+
+    order: Literal["oldest", "uncertainty"] = setting("oldest")
+    """Which tasks of the round come first: the oldest, or those on which reward models and, once two have ranked a
+    task, people disagree most. Comparisons of new with old always come oldest first: closed early, those in another
+    order would be of the divided prompts only, and their win rate too near one half."""
+    control_share: float = setting(CONTROL_SHARE, at_least=0, at_most=MAX_CONTROL_SHARE)
+    """With the order uncertainty: the share of places that chance draws beside it, to tell what the order is worth."""
+    reward_models: int = setting(4, at_least=0, at_most=8)
+    """With the order uncertainty: so many of the project's newest reward models score the responses before anybody
+    ranks them, see `alignment.round_scoring`. 0: none does. 4: between the 3 of Christiano et al. 2017 ("Deep
+    reinforcement learning from human preferences") and the 5 of Coste et al. 2024 ("Reward model ensembles help
+    mitigate overoptimization")."""
+    max_per_annotator: int | None = setting(None, at_least=1, at_most=2**31 - 1)
+    """The most tasks of each of its batches that one person is given. None: no limit."""
+    priority: int = setting(0, at_least=-1000, at_most=1000)
+    """Of its batches: those of higher priority are handed out first."""
+    review: Literal["none", "flagged", "all"] = setting("none")
+    """What of the batch's review queue the round waits for before it builds its dataset. none: it does not wait;
+    flagged: tasks with flagged responses; all: whatever the queue holds. Where it waits, it also waits for returned
+    rankings, and for the review of those that were amended."""
+
+
+def annotation_settings(round: Round) -> AnnotationSettings:
+    """Return how a round is annotated; rounds from before there were such settings have the defaults."""
+    return AnnotationSettings(**round.settings.get("annotation", {}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SftRecipe:
     """Instruction tuning: imitate the best response of each ranking."""
 
+    annotation: AnnotationSettings = AnnotationSettings()
     dataset: DatasetSettings = DatasetSettings()
     training: SftMethod = SftMethod()  # noqa: RUF009 - frozen, so it may be shared
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -56,6 +91,7 @@ class SftRecipe:
 class DpoRecipe:
     """Direct preference optimization on the round's consensus."""
 
+    annotation: AnnotationSettings = AnnotationSettings()
     dataset: DatasetSettings = DatasetSettings()
     training: DpoMethod = DpoMethod()  # noqa: RUF009 - frozen, so it may be shared
     evaluation: EvaluationSettings = EvaluationSettings()
@@ -76,6 +112,7 @@ class PpoEvaluation(EvaluationSettings):
 class PpoRecipe:
     """Reinforcement learning from a reward model that is trained on the round's consensus."""
 
+    annotation: AnnotationSettings = AnnotationSettings()
     dataset: DatasetSettings = DatasetSettings()
     reward: RewardMethod = RewardMethod()  # noqa: RUF009 - frozen, so it may be shared
     """How the reward model is trained. One that an earlier round trained alike, on the same dataset and model and with
@@ -192,9 +229,9 @@ def check_recipe(recipe: str, settings: dict[str, Any] | None = None) -> dict[st
 
     Args:
         recipe: a key of `RECIPES`.
-        settings: ``{"dataset": {…}, "training": {…}, "evaluation": {…}, "processes": 1}``, for ppo also ``"reward"``,
-            ``"reward_models"`` and ``"watch"``; each part as far as it differs from its defaults. What follows from
-            elsewhere is no part of it: see `FOLLOWS`.
+        settings: ``{"annotation": {…}, "dataset": {…}, "training": {…}, "evaluation": {…}, "processes": 1}``, for ppo
+            also ``"reward"``, ``"reward_models"`` and ``"watch"``; each part as far as it differs from its defaults.
+            What follows from elsewhere is no part of it: see `FOLLOWS`.
 
     Raises:
         Refusal: the recipe or a setting is unknown, of the wrong type or out of range; the sentence names it.

@@ -7,10 +7,12 @@ import json
 import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, Q, QuerySet
 
+from alignment.held_out_lock import measured_prompts
 from alignment.models import Round
 from alignment.sources import draws_for_itself
 from annotation.models import Batch, Prompt
@@ -45,9 +47,10 @@ def training_file(round: Round) -> Path:
 def held_out_prompts(round: Round) -> QuerySet[Prompt]:
     """Return the held-out prompts to evaluate on; none where the project has none.
 
-    The same prompts in every round, as far as the settings' number goes, so that scorecards can be compared.
+    The same prompts in every round, as far as the settings' number goes, so that scorecards can be compared. Where the
+    held-out set is locked, those of it.
     """
-    prompts = prompts_in_use(round.project).filter(split=Prompt.Split.HELD_OUT).order_by("digest")
+    prompts = measured_prompts(round.project).filter(retired_at=None).order_by("digest")
     return prompts[: round.settings["evaluation"]["prompts"]]
 
 
@@ -93,13 +96,16 @@ def _lot(round: Round, prompt: Prompt) -> str:
 
 
 def _write(prompts: Iterable[Prompt]) -> Path:
-    """Return the file that holds the prompts. It is named by its content: no other choice, of this installation or of
-    one that had its home before, is ever taken for it, and writing it again changes nothing."""
-    content = "".join(
-        json.dumps({"id": str(p.pk), "prompt": p.messages, "context": p.context}, ensure_ascii=False) + "\n"
-        for p in prompts
-    ).encode()
-    path = settings.RANKLOOP_HOME / "prompts" / f"{hashlib.sha256(content).hexdigest()}.jsonl"
+    records = ({"id": str(p.pk), "prompt": p.messages, "context": p.context} for p in prompts)
+    return write_lines("prompts", records)
+
+
+def write_lines(folder: str, records: Iterable[dict[str, Any]]) -> Path:
+    """Return the file in a folder of the home that holds the records as JSON lines, for runs to read. It is named by
+    its content: no other choice, of this installation or of one that had its home before, is ever taken for it, and
+    writing it again changes nothing."""
+    content = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+    path = Path(settings.RANKLOOP_HOME) / folder / f"{hashlib.sha256(content).hexdigest()}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{uuid.uuid4()}.part")
     draft.write_bytes(content)

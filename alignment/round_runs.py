@@ -52,6 +52,8 @@ def ask_again(round: Round) -> None:
     last: dict[tuple[int | None, int], RoundRun] = {
         (link.source_id, link.number): link
         for link in round.round_runs.filter(step=round.state)
+        # What scores responses follows from what is drawn, and is asked for anew by the step itself.
+        .exclude(step=State.SAMPLING, source=None)
         .select_related("run", "source")
         .order_by("attempt")
     }
@@ -110,7 +112,7 @@ def _taken_over(round: Round, number: int) -> RoundRun | None:
     )
     for run in runs.order_by("-ended_at").distinct():
         try:
-            _reward_folder(run)
+            reward_folder(run)
         except TrainingRefusal:
             continue
         return RoundRun.objects.create(
@@ -119,7 +121,8 @@ def _taken_over(round: Round, number: int) -> RoundRun | None:
     return None
 
 
-def _reward_folder(run: Run) -> Path:
+def reward_folder(run: Run) -> Path:
+    """Return where the reward model lies that a run made. Raises `TrainingRefusal` where its files are gone."""
     artifact = run.artifacts.filter(name__in=FORMS).order_by("name").first()
     return artifact_path(run, artifact.name if artifact else "adapter")
 
@@ -130,7 +133,7 @@ def _reward_folders(round: Round) -> tuple[list[str], str | None]:
         link.number: link.run
         for link in round.round_runs.filter(step=State.REWARDING).select_related("run").order_by("attempt")
     }
-    folders = [str(_reward_folder(numbers[number])) for number in sorted(numbers)]
+    folders = [str(reward_folder(numbers[number])) for number in sorted(numbers)]
     learned = round.settings["reward_models"]
     return folders[:learned], folders[learned] if round.settings["watch"] else None
 

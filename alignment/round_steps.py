@@ -3,65 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from alignment import round_prompts
 from alignment.datasets import build_dataset, split_file
 from alignment.model_versions import register_artifact
 from alignment.models import ModelVersion, Round, Scorecard
 from alignment.recipes import RECIPES
-from alignment.round_runs import all_succeeded, ask, brought, latest, reward_runs, seed_of, source_to_follow
+from alignment.round_batches import compose_annotation, compose_evaluation, free_name
+from alignment.round_reviews import review_awaited
+from alignment.round_runs import all_succeeded, ask, latest, reward_runs, source_to_follow
+from alignment.round_scoring import all_ended, ask_scoring, drawn_by, order_by_disagreement, scoring_of
 from alignment.round_states import move
 from alignment.scorecards import read_draws, read_scorecard, record_scorecard, split_by_agreement
-from alignment.sources import create_import_source, draws_for_itself, source_for
-from annotation.batching import KNOWN_ANSWERS, BatchReport, close_batch, compose_batch, is_complete
-from annotation.models import Batch, Source
+from alignment.sources import draws_for_itself, source_for
+from annotation.batching import KNOWN_ANSWERS, BatchReport, close_batch, is_complete
+from annotation.models import Batch
 from annotation.refusals import Refusal
 from annotation.responding import store_draws
 from training.engine.records import read_rankings
-from training.models import Run
 
 State = Round.State
 
 
 def sample(round: Round) -> None:
-    """Have every source draw its share of responses; then compose the batch, all sources mixed, blind."""
+    """Have every source draw its share of responses, and reward models score them where their disagreement orders the
+    tasks; then compose the batch, all sources mixed, blind."""
     drawing = [source for source in round.sources.order_by("pk") if draws_for_itself(source)]
     links = [
         latest(round, State.SAMPLING, source) or ask(round, State.SAMPLING, source) for source in drawing
     ]
     if not all_succeeded(links):
         return
+    scoring = scoring_of(round, links)
+    if not scoring:
+        for link in links:
+            assert link.source is not None
+            store_draws(source=link.source, drawn_by=link.run_id, draws=read_draws(link.run))
+        scoring = ask_scoring(round, links)
+    if not all_ended(scoring):
+        return
     asked = set(round_prompts.chosen_prompts(round).values_list("pk", flat=True))
     too_long = []
     for link in links:
-        assert link.source is not None
-        store_draws(source=link.source, drawn_by=link.run_id, draws=read_draws(link.run))
         unanswered = len(asked - {draw["id"] for draw in read_draws(link.run)})
         too_long.append(_too_long(unanswered, len(asked), f"for {link.source}"))
-    report = compose_batch(
-        project=round.project,
-        name=_free_batch_name(round, f"Round {round.number}"),
-        prompts=round_prompts.chosen_prompts(round),
-        sources=list(round.sources.order_by("pk")),
-        responses_per_task=round.responses_per_task,
-        overlap=round.overlap,
-        kind=Batch.Kind.ANNOTATION,
-        seed=seed_of(round, "batch"),
-        drawn_by=[
-            *(link.run_id for link in links),
-            # The rows' own order would make every one of them distinct.
-            *brought(round).order_by().values_list("drawn_by", flat=True).distinct(),
-        ],
-    )
+    report = compose_annotation(round, drawn_by=drawn_by(round, links))
     round.batch = report.batch
-    move(round, State.ANNOTATING, reason=" ".join(filter(None, [_left_out(report), *too_long])))
+    ordered = order_by_disagreement(round, scoring)
+    move(round, State.ANNOTATING, reason=" ".join(filter(None, [_left_out(report), *too_long, ordered])))
 
 
 def annotate(round: Round) -> None:
-    """Wait until every place of the batch is ranked, or a manager closed it."""
+    """Wait until every place of the batch is ranked, or a manager closed it, and until the review that the settings ask
+    for is done. Meanwhile the batch stays open for amendments."""
     assert round.batch is not None
-    if _finish(round.batch):
+    if not is_complete(round.batch) or review_awaited(round, live=False):
+        return
+    # Verdicts and amendments share this lock: none slips in between looking and closing.
+    Batch.objects.select_for_update().get(pk=round.batch_id)
+    if not review_awaited(round):
+        close_batch(round.batch)
         move(round, State.BUILDING)
 
 
@@ -76,7 +77,8 @@ def build(round: Round) -> None:
     dataset = build_dataset(
         project=round.project,
         batches=batches,
-        settings={name: value for name, value in settings.items() if name != "batches"},
+        settings={name: value for name, value in settings.items() if name not in ("batches", "filters")},
+        filters=settings.get("filters"),
         created_by=round.created_by,
     )
     recipe = RECIPES[round.recipe]
@@ -115,7 +117,10 @@ def train(round: Round) -> None:
         run=link.run,
         parent=round.start_from,
         dataset=round.dataset,
-        name=_free_version_name(round, f"{round.recipe}-round-{round.number}"),
+        name=free_name(
+            f"{round.recipe}-round-{round.number}",
+            round.project.model_versions.values_list("name", flat=True),
+        ),
     )
     move(round, State.EVALUATING)
 
@@ -138,7 +143,7 @@ def evaluate(round: Round) -> None:
     else:
         different, alike = split_by_agreement(read_draws(link.run))
         if different:
-            round.evaluation_batch = _compose_evaluation(round, link.run, different)
+            round.evaluation_batch = compose_evaluation(round, link.run, different)
             said = _answered_alike(len(alike), len(alike) + len(different))
             move(round, State.JUDGING, reason=" ".join(filter(None, [said, too_long])))
         else:
@@ -240,62 +245,9 @@ def _answered_alike(alike: int, prompts: int) -> str:
     )
 
 
-def _compose_evaluation(round: Round, run: Run, prompts: set[int]) -> Batch:
-    """Make tasks of the evaluation's responses to the prompts, new against old, and best-of-n where it was drawn, for
-    people to compare blind."""
-    assert round.candidate is not None
-    old = _old_source(round)
-    sources = {"new": source_for(round.candidate, settings=old.settings), "old": old}
-    drawn = list(read_draws(run))
-    if any(draw["model"] == "best_of" for draw in drawn):
-        n = round.settings["evaluation"]["best_of"]
-        names = round.project.sources.values_list("name", flat=True)
-        sources["best_of"] = create_import_source(
-            project=round.project, name=_free(f"Best of {n}, round {round.number}", names)
-        )
-    for model, source in sources.items():
-        store_draws(source=source, drawn_by=run.pk, draws=[draw for draw in drawn if draw["model"] == model])
-    report = compose_batch(
-        project=round.project,
-        name=_free_batch_name(round, f"Round {round.number}, new against old"),
-        prompts=round.project.prompts.filter(pk__in=prompts),
-        sources=list(sources.values()),
-        responses_per_task=len(sources),
-        overlap=round.settings["evaluation"]["overlap"] or round.overlap,
-        kind=Batch.Kind.EVALUATION,
-        seed=seed_of(round, "evaluation batch"),
-        drawn_by=[run.pk],
-    )
-    return report.batch
-
-
 def _finish(batch: Batch) -> bool:
     """Whether the batch takes no more answers; a complete one is closed, so that what is built on it stays true."""
     if batch.state != Batch.State.CLOSED and is_complete(batch):
         close_batch(batch)
         return True
     return batch.state == Batch.State.CLOSED
-
-
-def _old_source(round: Round) -> Source:
-    """Return the source of what the round starts from that decodes as its evaluation does."""
-    followed = source_to_follow(round)
-    if followed.model_source.model_version_id == round.start_from_id:
-        return followed
-    return source_for(round.start_from, settings=followed.settings)
-
-
-def _free_batch_name(round: Round, stem: str) -> str:
-    return _free(stem, round.project.batches.values_list("name", flat=True))
-
-
-def _free_version_name(round: Round, stem: str) -> str:
-    return _free(stem, round.project.model_versions.values_list("name", flat=True))
-
-
-def _free(stem: str, names: Any) -> str:
-    taken, name, number = set(names), stem, 1
-    while name in taken:
-        number += 1
-        name = f"{stem} ({number})"
-    return name

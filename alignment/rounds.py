@@ -8,24 +8,27 @@ from typing import Any
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Max, QuerySet
+from django.utils import timezone
 from psycopg.errors import LockNotAvailable
 
 from alignment import round_runs, round_steps
 from alignment.archiving import require_in_use
+from alignment.dataset_filters import check_filters
 from alignment.hints import advance_soon
 from alignment.model_versions import current_version
 from alignment.models import ModelVersion, Round
 from alignment.recipes import check_recipe
+from alignment.round_checks import check_judge, check_numbers, check_sources
+from alignment.round_reviews import review_awaited
 from alignment.round_states import move
-from alignment.sources import default_sources, draws_for_itself
+from alignment.sources import default_sources
 from annotation.batching import close_batch
-from annotation.models import MAX_RESPONSES, MIN_RESPONSES, Batch, Membership, Project, Prompt, Source, User
+from annotation.models import Batch, Membership, Project, Prompt, Source, User
 from annotation.projects import require_role
 from annotation.refusals import Refusal
 from annotation.retiring import prompts_in_use
 from annotation.submitting import current_rankings
 from config.logs import bind
-from training.engine.oracles import parse_oracle
 from training.engine.refusal import Refused
 from training.launching import ACCELERATOR, cancel_run
 from training.models import Run
@@ -93,17 +96,19 @@ def start_round(
         )
     require_in_use(version, field="start_from")
     chosen = list(sources) if sources is not None else default_sources(project)
-    _check_sources(project, chosen)
-    _check_numbers(responses_per_task=responses_per_task, overlap=overlap, tasks=tasks, seed=seed)
-    _check_judge(judge, oracle, decision, created_by)
+    check_sources(project, chosen)
+    check_numbers(responses_per_task=responses_per_task, overlap=overlap, tasks=tasks, seed=seed)
+    check_judge(judge, oracle, decision, created_by)
     if not prompts_in_use(project).filter(split=Prompt.Split.TRAIN).exists():
         raise Refusal("conflict", f"{project.name} has no prompts to train on. Import some first.")
+    checked = check_recipe(recipe, settings)
+    check_filters(project, checked["dataset"]["filters"], where="settings.dataset.filters")
     last = project.rounds.aggregate(last=Max("number"))["last"] or 0
     round = Round.objects.create(
         project=project,
         number=last + 1,
         recipe=recipe,
-        settings=check_recipe(recipe, settings),
+        settings=checked,
         start_from=version,
         responses_per_task=responses_per_task,
         overlap=overlap,
@@ -183,7 +188,8 @@ def _fail(round: Round, sentence: str) -> bool:
 
 @transaction.atomic
 def close_annotation(*, round: Round, by: User) -> Round:
-    """Go on with the rankings that are there; no more are taken for this step's batch.
+    """Go on with the rankings that are there; no more are taken for this step's batch. A round that is to wait for the
+    review of its rankings waits for that of these: see `waive_review`.
 
     Judging may be closed before anybody compared anything: the decision then has no win rate to rest on, and
     says so. A dataset cannot be made of nothing.
@@ -206,6 +212,28 @@ def close_annotation(*, round: Round, by: User) -> Round:
             f"Nothing of {batch} is ranked yet, so there is nothing to go on with. Wait for a first ranking, or cancel "
             "the round.",
         )
+    advance_soon(round.pk)
+    return round
+
+
+@transaction.atomic
+def waive_review(*, round: Round, by: User) -> Round:
+    """Go on without the review that the round waits for; who did, when, and how much was left is kept with it.
+
+    The batch is closed with the next step, so rankings that were returned stay as they are.
+
+    Raises:
+        Refusal: the round waits for no review, or the person is no manager.
+    """
+    round = _locked(round, by)
+    awaited = review_awaited(round)
+    if awaited is None:
+        raise Refusal(
+            "conflict", f"Round {round.number} waits for no review, so there is none to go on without."
+        )
+    round.review_waived_by, round.review_waived_at = by, timezone.now()
+    round.review_left = awaited.left
+    round.save(update_fields=["review_waived_by", "review_waived_at", "review_left"])
     advance_soon(round.pk)
     return round
 
@@ -289,50 +317,3 @@ def _locked(round: Round, by: User) -> Round:
             f"Round {round.number} is being moved on at this moment; try again in a few seconds.",
         ) from error
     return locked
-
-
-def _check_sources(project: Project, sources: list[Source]) -> None:
-    if not sources:
-        raise Refusal("invalid", "A round needs at least one source of responses.", field="sources")
-    for source in sources:
-        if source.project_id != project.pk:
-            raise Refusal("invalid", f"{source} is a source of another project.", field="sources")
-        if source.kind == Source.Kind.MODEL:
-            require_in_use(source.model_source.model_version, field="sources")
-    if not any(draws_for_itself(source) or source.responses.exists() for source in sources):
-        raise Refusal("invalid", "None of the sources has responses yet; import some first.", field="sources")
-
-
-def _check_numbers(*, responses_per_task: int, overlap: int, tasks: int | None, seed: int) -> None:
-    ranges = {
-        "responses_per_task": (responses_per_task, MIN_RESPONSES, MAX_RESPONSES),
-        "overlap": (overlap, 1, 100),
-        "tasks": (tasks, 1, 2**31 - 1),
-        "seed": (seed, 0, 2**32 - 1),
-    }
-    for name, (value, low, high) in ranges.items():
-        if value is not None and not low <= value <= high:
-            raise Refusal("invalid", f"`{name}` must be from {low} to {high}, not {value}.", field=name)
-
-
-def _check_judge(judge: str, oracle: str, decision: str, created_by: User | None) -> None:
-    if judge not in Round.Judge.values:
-        raise Refusal("invalid", f"The judge must be one of {', '.join(Round.Judge.values)}.", field="judge")
-    if decision not in Round.Decision.values:
-        raise Refusal(
-            "invalid", f"The decision must be one of {', '.join(Round.Decision.values)}.", field="decision"
-        )
-    if (judge == Round.Judge.ORACLE) != bool(oracle):
-        raise Refusal("invalid", "Name an oracle where an oracle judges, and only there.", field="oracle")
-    if oracle and created_by is not None and not created_by.is_superuser:
-        raise Refusal(
-            "forbidden",
-            "An oracle is code that this server runs; only an administrator may name one.",
-            field="oracle",
-        )
-    if oracle:
-        try:
-            # Its form alone: the run imports it, on its own machine and with what that has installed.
-            parse_oracle(oracle)
-        except Refused as refused:
-            raise Refusal("invalid", str(refused), field="oracle") from refused

@@ -16,16 +16,24 @@ PARTS = {
 }
 
 
-def style_of(text: str) -> dict[str, float]:
-    """Return features of a response: the logarithms of one more than its words, headings, list items, bold passages and
-    code blocks, as Markdown. With logarithms it is the ratio of two responses that counts, not the difference.
+FEATURES = ("words", *PARTS.values())
 
-    They are those that the LMSYS arena controls for (Li et al. 2024, "Does style matter?"), with code blocks.
-    """
+
+def counts_of(text: str) -> dict[str, int]:
+    """Return how many words, headings, list items, bold passages and code blocks a text has, as Markdown."""
     counts: Counter[str] = Counter()
     for token in _markdown.parse(text):
         for each in (token, *(token.children or ())):
             if each.type in PARTS:
                 counts[PARTS[each.type]] += 1
     counts["words"] = len(text.split())
-    return {name: math.log1p(counts[name]) for name in ("words", *PARTS.values())}
+    return {name: counts[name] for name in FEATURES}
+
+
+def style_of(text: str) -> dict[str, float]:
+    """Return features of a response: the logarithms of one more than its `counts_of`. With logarithms it is the ratio
+    of two responses that counts, not the difference.
+
+    They are those that the LMSYS arena controls for (Li et al. 2024, "Does style matter?"), with code blocks.
+    """
+    return {name: math.log1p(count) for name, count in counts_of(text).items()}

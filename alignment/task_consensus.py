@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alignment.consensus import fit
-from alignment.datasets import ConsensusSettings, tiers_of
+from alignment.consensus_records import ConsensusSettings, tiers_of
 
 Tiers = Sequence[Sequence[int]]
 

@@ -7,6 +7,7 @@ import logging
 from celery import shared_task
 
 from alignment import delivering, events, pushing, rounds
+from alignment.judges import judging
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,18 @@ def deliver() -> int:
 def record_events() -> int:
     """Record what happened and was not told, since a process died. Returns how many events that makes."""
     return events.record_finished_batches()
+
+
+@shared_task(name="alignment.tasks.take_in_judging")
+def take_in_judging(judging_id: int) -> None:
+    """Store what one judge's run answered."""
+    judging.take_in(judging_id)
+
+
+@shared_task(name="alignment.tasks.take_in_judgings")
+def take_in_judgings() -> None:
+    """Store what every judge's run answered that has ended."""
+    judging.take_in_all()
 
 
 @shared_task(name="alignment.tasks.push_to_hub")

@@ -100,12 +100,15 @@ class AnswerColumns:
 
 
 def stamp_of(batches: QuerySet[Batch]) -> str:
-    """What changes whenever something was ranked, amended or reviewed; it begins with how many rankings there are."""
+    """What changes whenever something was ranked, amended or reviewed, or a task of the project's gold batches was
+    ranked; it begins with how many rankings there are."""
     ranked = (
         Ranking.objects.filter(task__batch__in=batches).order_by().aggregate(n=Count("pk"), last=Max("pk"))
     )
+    golden = Batch.objects.filter(kind=Batch.Kind.GOLD, project__in=batches.values("project"))
+    measured = Ranking.objects.filter(task__batch__in=golden).order_by().aggregate(last=Max("pk"))
     reviewed = Review.objects.filter(task__batch__in=batches).order_by().aggregate(last=Max("pk"))
-    return f"{ranked['n']}.{ranked['last'] or 0}.{reviewed['last'] or 0}"
+    return f"{ranked['n']}.{ranked['last'] or 0}.{measured['last'] or 0}.{reviewed['last'] or 0}"
 
 
 def read_answers(batches: QuerySet[Batch]) -> AnswerColumns:

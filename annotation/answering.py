@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NotRequired, TypedDict
 
+from annotation.lettering import listed, named
 from annotation.models import (
     Aspect,
     AspectRating,
@@ -19,7 +20,7 @@ from annotation.models import (
 from annotation.refusals import Refusal, require_storable
 
 LONGEST_RATIONALE = 20_000
-LONGEST_NOTE = 1_000
+LONGEST_FLAG_NOTE = 1_000
 LONGEST_DEMONSTRATION = 200_000
 MOST_SECONDS = 10_000_000
 STRENGTHS = {1: "negligibly better", 2: "slightly better", 3: "clearly better", 4: "much better"}
@@ -133,16 +134,14 @@ def check_tiers(tiers: Any, numbers: set[int], project: Project) -> list[list[in
             if type(number) is not int or number not in numbers:
                 raise wrong(f"Tier {position} holds {number!r:.40}; {_has(numbers)}.")
             if number in ranked:
-                raise wrong(f"Response {number} is ranked twice.")
+                raise wrong(f"Response {named(number)} is ranked twice.")
             ranked.append(number)
         if len(tier) > 1 and not project.allow_ties:
-            raise wrong(
-                f"Responses {', '.join(map(str, tier))} are tied; this project asks for an order without ties."
-            )
+            raise wrong(f"Responses {listed(tier)} are tied; this project asks for an order without ties.")
     missing = sorted(numbers - set(ranked))
     if missing and not project.allow_partial:
         raise wrong(
-            f"{'Responses' if len(missing) > 1 else 'Response'} {', '.join(map(str, missing))} "
+            f"{'Responses' if len(missing) > 1 else 'Response'} {listed(missing)} "
             f"{'are' if len(missing) > 1 else 'is'} not ranked; this project asks for all to be ranked."
         )
     if len(ranked) < 2:
@@ -232,10 +231,11 @@ def _check_ratings(ratings: Ratings, numbers: set[int], project: Project) -> lis
                 )
             if type(rating) is not int or not 1 <= rating <= aspect.steps:
                 raise wrong(
-                    f"{name} of response {number} must be a whole number from 1 to {aspect.steps}, not {rating!r:.40}."
+                    f"{name} of response {named(position)} must be a whole number from 1 to {aspect.steps}, not "
+                    f"{rating!r:.40}."
                 )
             if position in rated:
-                raise wrong(f"{name} rates response {number} twice.")
+                raise wrong(f"{name} rates response {named(position)} twice.")
             rated.add(position)
             rows.append(AspectRating(aspect=aspect, position=position, rating=rating))
     return rows
@@ -253,21 +253,25 @@ def _check_flags(flags: Any, numbers: set[int]) -> list[Flag]:
             raise wrong(f"Flag {place} is of response {number!r:.40}; {_has(numbers)}.")
         if kind not in Flag.Kind.values:
             raise wrong(
-                f"Flag {place}, of response {number}: the kind must be one of {', '.join(Flag.Kind.values)}, not "
-                f"{kind!r:.40}."
+                f"Flag {place}, of response {named(number)}: the kind must be one of "
+                f"{', '.join(Flag.Kind.values)}, not {kind!r:.40}."
             )
         if not isinstance(note, str):
-            raise wrong(f"Flag {place}, of response {number}: the note must be text, not {note!r:.40}.")
+            raise wrong(
+                f"Flag {place}, of response {named(number)}: the note must be text, not {note!r:.40}."
+            )
         require_storable(note, f"The note of flag {place}", field="flags")
         note = note.strip()
-        if len(note) > LONGEST_NOTE:
+        if len(note) > LONGEST_FLAG_NOTE:
             raise wrong(
-                f"The note on response {number} has {len(note):,} characters; {LONGEST_NOTE:,} are allowed."
+                f"The note on response {named(number)} has {len(note):,} characters; {LONGEST_FLAG_NOTE:,} are allowed."
             )
         if kind == Flag.Kind.OTHER and not note:
-            raise wrong(f"Response {number} is flagged as other without a note; say in it what is wrong.")
+            raise wrong(
+                f"Response {named(number)} is flagged as other without a note; say in it what is wrong."
+            )
         if (number, kind) in seen:
-            raise wrong(f"Response {number} is flagged as {kind} twice.")
+            raise wrong(f"Response {named(number)} is flagged as {kind} twice.")
         seen.add((number, kind))
         rows.append(Flag(position=number, kind=kind, note=note))
     return rows
@@ -288,7 +292,7 @@ def _check_demonstrations(demonstrations: Any, numbers: set[int], place: Assignm
             raise wrong(
                 f"Demonstration {count} edits response {number!r:.40}; {_has(numbers)}. Null: it was written anew."
             )
-        what = "The response written anew" if number is None else f"The edited response {number}"
+        what = "The response written anew" if number is None else f"The edited response {named(number)}"
         if not isinstance(text, str):
             raise wrong(f"{what} must be text, not {text!r:.40}.")
         require_storable(text, what, field="demonstrations")

@@ -80,7 +80,8 @@ class ApiViewSet(GenericViewSet):
 
 
 class ProjectViewSet(ApiViewSet):
-    """A resource of a project, whose address holds the project's slug (``project``) or the resource's id (``pk``).
+    """A resource of a project, whose address holds the project's slug (``project``) or the resource's id (``pk``): the
+    column ``lookup_field``, which the OpenAPI document calls ``id``.
 
     ``project_path`` leads from the queryset's model to its project. Once access is granted, ``project`` and ``role``
     are set.
@@ -96,7 +97,7 @@ class ProjectViewSet(ApiViewSet):
             return get_object_or_404(projects_of(self.request.user), slug=self.kwargs["project"])
         path = f"{self.project_path}__in" if self.project_path else "pk__in"
         mine = self.resources().filter(**{path: projects_of(self.request.user)})
-        self.found = get_object_or_404(mine, pk=self.kwargs["pk"])
+        self.found = get_object_or_404(mine, **{self.lookup_field: self.kwargs["pk"]})
         return self.project_of(self.found)
 
     def resources(self) -> QuerySet[Any]:

@@ -11,20 +11,22 @@ from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from annotation import batching, pacing, uncertainty
+from annotation import batching, order_worth, pacing, uncertainty
 from annotation.api_access import ProjectViewSet
 from annotation.api_fields import Choice, Input, Integer, Number, Text
 from annotation.api_filters import LARGEST_ID, BatchFilters, PromptFilters, TaskFilters
 from annotation.api_quality import ProgressOut
+from annotation.lettering import LETTER_HELP, letter_of
 from annotation.models import (
+    MAX_CONTROL_SHARE,
     MAX_RESPONSES,
     MIN_RESPONSES,
-    Assignment,
     Batch,
     Project,
     Prompt,
     Source,
     Task,
+    TaskResponse,
 )
 from annotation.quality import batches_of
 from annotation.refusals import Refusal
@@ -44,6 +46,7 @@ class BatchOut(serializers.ModelSerializer):
             "priority",
             "max_per_annotator",
             "order",
+            "control_share",
             "state",
             "tasks",
             "created_at",
@@ -79,7 +82,7 @@ class BatchIn(Input):
     responses_per_task = Integer(min_value=MIN_RESPONSES, max_value=MAX_RESPONSES)
     overlap = Integer(min_value=1, max_value=batching.MOST_ANNOTATORS)
     kind = Choice(
-        choices=[(kind.value, kind.label) for kind in Batch.Kind if kind not in batching.KNOWN_ANSWERS],
+        choices=[(kind.value, kind.label) for kind in batching.COMPOSED],
         required=False,
         help_text="Batches of tasks with known answers are made at `gold-batches`.",
     )
@@ -87,6 +90,12 @@ class BatchIn(Input):
         choices=Batch.Order.choices,
         required=False,
         help_text="`uncertainty`: tasks on which annotators disagree, or that were given a high number, come first.",
+    )
+    control_share = Number(
+        required=False,
+        min_value=0,
+        max_value=MAX_CONTROL_SHARE,
+        help_text="In that order: the share of places drawn by chance beside them, to tell what it is worth.",
     )
     max_per_annotator = most_per_annotator()
     seed = Integer(required=False, min_value=0, max_value=2**32 - 1)
@@ -114,32 +123,45 @@ class UncertaintyOut(serializers.Serializer):
     places = serializers.IntegerField(help_text="Open places that have their task's number now.")
 
 
-class OrderWorthOut(serializers.Serializer):
-    """What one way of choosing tasks brought."""
+class DepthOut(serializers.Serializer):
+    """Rankings of tasks that had as many when their places were chosen."""
 
-    chosen_by = serializers.ChoiceField(
-        choices=Assignment.ChosenBy.choices, help_text="`control`: drawn by chance, to compare with."
-    )
-    rankings = serializers.IntegerField(help_text="Those with another one of the same task.")
-    agreement = serializers.FloatField(
-        allow_null=True, help_text="With all others of the same tasks: the mean share of pairs ordered alike."
-    )
-    information = serializers.FloatField(
+    depth = serializers.IntegerField(help_text="How many rankings the task had.")
+    chosen = serializers.IntegerField(help_text="Rankings of places chosen as most uncertain.")
+    control = serializers.IntegerField(help_text="Rankings of places drawn by chance.")
+    moved = serializers.FloatField(
         allow_null=True,
-        help_text="Bits that a pair's opinion told beyond the task's earlier rankings, on average.",
+        help_text="How far each of the chosen moved the shares of opinions on a pair, on average (total variation).",
     )
+    moved_by_chance = serializers.FloatField(allow_null=True)
+    enough = serializers.BooleanField(help_text="Whether there are enough of both to be compared.")
+
+
+class OrderWorthOut(serializers.Serializer):
+    """How much further a chosen place moved the consensus than one drawn by chance at the same depth."""
+
+    depths = DepthOut(many=True)
+    difference = serializers.FloatField(allow_null=True, help_text="Null: no depth has enough of both.")
+    low = serializers.FloatField(allow_null=True, help_text="Of its 95 % interval.")
+    high = serializers.FloatField(allow_null=True)
+    compared = serializers.IntegerField(help_text="How many chosen places it rests on.")
 
 
 class OrderOut(serializers.Serializer):
     order = serializers.ChoiceField(choices=Batch.Order.choices)
-    worth = OrderWorthOut(many=True, help_text="Empty for a batch whose oldest tasks come first.")
+    control_share = serializers.FloatField()
+    worth = OrderWorthOut(allow_null=True, help_text="Null for a batch whose oldest tasks come first.")
 
 
 class TaskResponseOut(serializers.Serializer):
     number = serializers.IntegerField(source="position")
+    letter = serializers.SerializerMethodField(help_text=LETTER_HELP)
     response = serializers.IntegerField(source="response_id")
     source = serializers.IntegerField(source="response.source_id")  # type: ignore[assignment]
     text = serializers.CharField(source="response.text", allow_blank=True)
+
+    def get_letter(self, shown: TaskResponse) -> str:
+        return letter_of(shown.position)
 
 
 class TaskOut(serializers.ModelSerializer):
@@ -220,9 +242,12 @@ class BatchesViewSet(ProjectViewSet):
 
     @extend_schema(responses=OrderOut)
     def order(self, request: Request, pk: int) -> Response:
-        """What it was worth to hand out the most uncertain tasks first, beside those that were drawn by chance."""
+        """What it was worth to hand out the most uncertain tasks first: how much further their rankings moved the
+        consensus than those of tasks that were drawn by chance and had as many rankings."""
         batch = self.get_object()
-        return Response(OrderOut({"order": batch.order, "worth": uncertainty.order_worth(batch)}).data)
+        worth = order_worth.order_worth(batch)
+        told = {"order": batch.order, "control_share": batch.control_share, "worth": worth}
+        return Response(OrderOut(told).data)
 
     def _changed(self, batch: Batch) -> Response:
         return Response(self.get_serializer(self.get_queryset().get(pk=batch.pk)).data)

@@ -13,8 +13,20 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.filters import BaseFilterBackend
 from rest_framework.request import Request
 
+from annotation.drift import MOST_STRETCHES
 from annotation.habits import Pattern
-from annotation.models import Assignment, Batch, Demonstration, Flag, Prompt, Ranking, Response, Task
+from annotation.models import (
+    Assignment,
+    Batch,
+    Demonstration,
+    Flag,
+    Import,
+    Prompt,
+    Ranking,
+    Response,
+    Review,
+    Task,
+)
 from annotation.remarks import tasks_with_flag, with_flag
 from annotation.returning import returned_rankings
 from annotation.review_queue import Reason
@@ -117,6 +129,14 @@ class BatchFilters(filters.FilterSet):
     class Meta:
         model = Batch
         fields = ["state", "kind"]
+
+
+class ImportFilters(filters.FilterSet):
+    state = filters.ChoiceFilter(choices=Import.State.choices)
+
+    class Meta:
+        model = Import
+        fields = ["state"]
 
 
 class TaskFilters(filters.FilterSet):
@@ -235,11 +255,42 @@ class QualityTaskFilters(filters.FilterSet):
         method="as_it_is",
         help_text="Tasks with a response of this source.",
     )
+    against = filters.NumberFilter(
+        min_value=1,
+        max_value=LARGEST_ID,
+        method="as_it_is",
+        help_text="And with one of this source.",
+    )
     skipped = FlagFilter(method="as_it_is", help_text="true: tasks that somebody skipped.")
     gold = FlagFilter(method="as_it_is", help_text="true: tasks with a known answer.")
+    measures = FlagFilter(
+        method="as_it_is",
+        help_text="true: tasks that gold accuracy rests on, those of the project's gold batches among them.",
+    )
     twice = FlagFilter(
         method="as_it_is",
         help_text="true: tasks that two annotators compared, so that agreement rests on them.",
+    )
+    tied = FlagFilter(
+        method="as_it_is",
+        help_text="true: tasks of which a ranking ties responses; with `annotator`, that one's.",
+    )
+    since = filters.IsoDateTimeFilter(
+        method="as_it_is", help_text="Tasks of which a ranking came from then on."
+    )
+    until = filters.IsoDateTimeFilter(
+        method="as_it_is", help_text="Tasks of which a ranking came before then."
+    )
+    verdict = filters.ChoiceFilter(
+        choices=Review.Verdict.choices,
+        method="as_it_is",
+        help_text="Tasks on which a reviewer gave this verdict.",
+    )
+    stretch = filters.NumberFilter(
+        min_value=1,
+        max_value=MOST_STRETCHES,
+        method="as_it_is",
+        help_text="Tasks of one stretch of the agreement over time, numbered from 1.",
     )
 
     class Meta:
@@ -249,12 +300,9 @@ class QualityTaskFilters(filters.FilterSet):
     def as_it_is(self, batches: QuerySet[Batch], name: str, value: object) -> QuerySet[Batch]:
         return batches
 
-    def told(self) -> tuple[TaskChoice, TaskOrder, str]:
-        """What is asked for, as far as it is understood: the choice, the order, and the pattern, which is apart since
-        only the batch's figures say what it rests on."""
+    def told(self) -> tuple[TaskChoice, TaskOrder]:
+        """What is asked for, as far as it is understood."""
         given = {name: value for name, value in self.form.cleaned_data.items() if value not in (None, "")}
         order = TaskOrder(given.pop("order", TaskOrder.DISAGREEMENT))
-        pattern = given.pop("pattern", "")
-        if "source" in given:
-            given["source"] = int(given["source"])
-        return TaskChoice(**given), order, pattern
+        whole = {name: int(given[name]) for name in ("source", "against", "stretch") if name in given}
+        return TaskChoice(**{**given, **whole}), order

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.http import Http404
 from drf_spectacular.utils import extend_schema
@@ -40,7 +41,7 @@ class KnownAnswerIn(Input):
     note = Text(
         required=False,
         allow_blank=True,
-        max_length=gold.LONGEST_NOTE,
+        max_length=gold.LONGEST_REVIEW_NOTE,
         help_text="Why; whoever ranks it as a qualification task reads it afterwards.",
     )
 
@@ -61,9 +62,11 @@ class GoldBatchIn(Input):
         "the others, unmarked.",
     )
     overlap = Integer(
+        required=False,
         min_value=1,
         max_value=MAX_OVERLAP,
-        help_text="How many annotators can rank each task: as many as the project has, and will have.",
+        help_text="How many annotators can rank each task of a gold batch: as many as the project has, and will have. "
+        "A qualification has a place for whoever needs one.",
     )
     tasks = serializers.ListField(
         child=Integer(min_value=1, max_value=LARGEST_ID),
@@ -83,12 +86,15 @@ class GoldBatchIn(Input):
 class GoldBatchOut(serializers.Serializer):
     batch = BatchOut()
     tasks = serializers.IntegerField()
+    awaited_no_more = serializers.IntegerField(
+        help_text="Ordinary tasks that show two of the responses and still awaited rankings: they await no more."
+    )
 
 
 class FeedbackOut(serializers.Serializer):
     """How the caller did on a qualification task that they ranked."""
 
-    assignment = serializers.IntegerField(source="assignment.pk")
+    assignment = serializers.UUIDField(source="assignment.public_id")
     tiers = serializers.ListField(
         child=serializers.ListField(child=serializers.IntegerField()), help_text="The caller's."
     )
@@ -103,6 +109,11 @@ class FeedbackOut(serializers.Serializer):
     )
     tasks = serializers.IntegerField(help_text="Tasks of the qualification.")
     outcome = serializers.ChoiceField(choices=["going", "qualified", "paused"])
+    share = serializers.FloatField(
+        allow_null=True,
+        help_text="Of all pairs of the qualification's tasks so far, how many are right; a skipped task has none.",
+    )
+    bar = serializers.FloatField(help_text="The share that qualifies, once no task is left.")
 
 
 class GoldBatchesViewSet(ProjectViewSet):
@@ -125,7 +136,8 @@ class GoldBatchesViewSet(ProjectViewSet):
         )
         batch = report.batch
         batch.task_count = report.tasks  # type: ignore[attr-defined]
-        return Response(GoldBatchOut({"batch": batch, "tasks": report.tasks}).data, status.HTTP_201_CREATED)
+        body = {"batch": batch, "tasks": report.tasks, "awaited_no_more": report.awaited_no_more}
+        return Response(GoldBatchOut(body).data, status.HTTP_201_CREATED)
 
 
 class KnownAnswersViewSet(ProjectViewSet):
@@ -152,10 +164,11 @@ class FeedbackViewSet(ProjectViewSet):
     queryset = Assignment.objects.select_related("batch__project", "task").order_by("pk")
     serializer_class = FeedbackOut
     project_path = "batch__project"
+    lookup_field, lookup_url_kwarg = "public_id", "id"
     throttle_scope = "ranking"
 
     @extend_schema(responses=FeedbackOut)
-    def feedback(self, request: Request, pk: int) -> Response:
+    def feedback(self, request: Request, pk: UUID) -> Response:
         """How the caller did on a qualification task that they ranked. 409 for any other task of theirs."""
         assignment = self.get_object()
         if assignment.annotator_id != request.user.pk:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import QuerySet
@@ -16,6 +17,7 @@ from annotation.api_access import ProjectViewSet
 from annotation.api_fields import Choice, Flag, Input, Integer, Number, Text
 from annotation.measuring import gold_result
 from annotation.models import Aspect, Membership, Project, User
+from annotation.qualifying import Qualification, qualifications_of
 from annotation.refusals import Refusal
 
 ROLE = Membership.Role.choices
@@ -118,6 +120,13 @@ class MemberOut(serializers.ModelSerializer):
 
     languages = serializers.ListField(child=serializers.CharField(), help_text=LANGUAGES_HELP)
     tags = serializers.ListField(child=serializers.CharField(), help_text=TAGS_HELP)
+    measured_since = serializers.DateTimeField(
+        allow_null=True, help_text="From when gold tasks count; null: all of theirs do."
+    )
+    qualification = serializers.SerializerMethodField(
+        help_text="Whether an open qualification asks them first. `stranded`: it does, and has no task for them, so "
+        "that they get nothing."
+    )
 
     class Meta:
         model = Membership
@@ -126,11 +135,18 @@ class MemberOut(serializers.ModelSerializer):
             "role",
             "languages",
             "tags",
+            "qualification",
             "qualified_at",
+            "measured_since",
             "paused_at",
             "pause_reason",
             "created_at",
         ]
+
+    @extend_schema_field(serializers.ChoiceField(choices=[each.value for each in Qualification]))
+    def get_qualification(self, member: Membership) -> str:
+        known: dict[int, Qualification] = self.context["qualifications"]
+        return known[member.user_id]
 
 
 class GoldOut(serializers.Serializer):
@@ -271,7 +287,7 @@ class MembersViewSet(ProjectViewSet):
     def list(self, request: Request, project: str) -> Response:
         """The project's members and their roles."""
         page = self.paginate_queryset(self.get_queryset())
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.get_paginated_response(MemberOut(page, many=True, context=self._context(page or [])).data)
 
     @extend_schema(request=MemberIn, responses={201: NewMemberOut})
     def create(self, request: Request, project: str) -> Response:
@@ -294,7 +310,7 @@ class MembersViewSet(ProjectViewSet):
             role=role,
             by=self.caller,
         )
-        body = NewMemberOut(member, context=self.get_serializer_context()).data
+        body = NewMemberOut(member, context=self._context([member])).data
         return Response(body | {"password": password}, status.HTTP_201_CREATED)
 
     @extend_schema(request=MemberChange)
@@ -305,7 +321,7 @@ class MembersViewSet(ProjectViewSet):
         given = MemberChange(data=request.data, partial=True)
         given.is_valid(raise_exception=True)
         standing.change_member(project=self.project, user=member.user, **given.validated_data)
-        return Response(self.get_serializer(self.get_queryset().get(pk=member.pk)).data)
+        return Response(self._shown(self.get_queryset().get(pk=member.pk)))
 
     @extend_schema(responses=GoldOut)
     def gold(self, request: Request, project: str, username: str) -> Response:
@@ -332,4 +348,10 @@ class MembersViewSet(ProjectViewSet):
                 field="username",
             )
         member = projects.add_member(project=self.project, user=user, role=role)
-        return Response(self.get_serializer(member).data, answer)
+        return Response(self._shown(member), answer)
+
+    def _shown(self, member: Membership) -> dict[str, Any]:
+        return MemberOut(member, context=self._context([member])).data
+
+    def _context(self, members: Sequence[Membership]) -> dict[str, Any]:
+        return {**self.get_serializer_context(), "qualifications": qualifications_of(self.project, members)}

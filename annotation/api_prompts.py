@@ -109,6 +109,9 @@ class ResponseFile(PromptFile):
 class ImportOut(serializers.Serializer):
     created = serializers.IntegerField(help_text="Rows that were new.")
     existing = serializers.IntegerField(help_text="Rows that were there already, or stood twice in the file.")
+    following = serializers.IntegerField(
+        help_text="Of the new prompts, those that nearly repeat another and are in its split, whatever their hash says."
+    )
     ignored_fields = serializers.DictField(
         child=serializers.IntegerField(),
         help_text="Fields that were left out, and how often they stood there.",

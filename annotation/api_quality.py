@@ -73,9 +73,23 @@ class LeaningOut(serializers.Serializer):
     pairs = serializers.IntegerField()
 
 
+class TimesOut(serializers.Serializer):
+    """Percentiles of the seconds spent on a ranking."""
+
+    p10 = serializers.FloatField()
+    p25 = serializers.FloatField()
+    median = serializers.FloatField()
+    p75 = serializers.FloatField()
+    p90 = serializers.FloatField()
+
+
 class HabitsOut(serializers.Serializer):
     rankings = serializers.IntegerField()
-    tied_share = serializers.FloatField(allow_null=True)
+    tied_share = serializers.FloatField(
+        source="ties.value", allow_null=True, help_text="Of the pairs that they ranked, how many they tied."
+    )
+    tied_share_low = serializers.FloatField(source="ties.low", allow_null=True)
+    tied_share_high = serializers.FloatField(source="ties.high", allow_null=True)
     first_shown = LeaningOut(help_text="Further up on the page against further down.")
     longer = LeaningOut(help_text="The longer text against the shorter one.")
     formatted = LeaningOut(help_text="With lists, tables, headings, code or bold words against without.")
@@ -84,6 +98,7 @@ class HabitsOut(serializers.Serializer):
 class AnnotatorOut(HabitsOut):
     annotator = serializers.CharField(help_text="The username.")
     median_seconds = serializers.FloatField(allow_null=True)
+    seconds = TimesOut(allow_null=True, help_text="Null where nobody measured.")
     seconds_per_1000 = serializers.FloatField(
         allow_null=True, help_text="The median of seconds for each thousand characters of the responses."
     )
@@ -92,11 +107,20 @@ class AnnotatorOut(HabitsOut):
     agreement_high = serializers.FloatField(allow_null=True)
     gold_accuracy = serializers.FloatField(
         allow_null=True,
-        help_text="Share of gold pairs ordered as is known, the project's gold batches among them.",
+        help_text="Share of pairs ordered as is known in the gold tasks that measure them: the project's, the latest "
+        "20 since they are measured. It is what `members/NAME/gold` tells.",
     )
     gold_accuracy_low = serializers.FloatField(allow_null=True)
     gold_accuracy_high = serializers.FloatField(allow_null=True)
     gold_pairs = serializers.IntegerField()
+    known_accuracy = serializers.FloatField(
+        allow_null=True,
+        help_text="Share of pairs ordered as is known in this batch's tasks whose answer is known, adjudicated ones "
+        "for instance.",
+    )
+    known_accuracy_low = serializers.FloatField(allow_null=True)
+    known_accuracy_high = serializers.FloatField(allow_null=True)
+    known_pairs = serializers.IntegerField()
 
 
 class SuspicionOut(serializers.Serializer):
@@ -111,6 +135,7 @@ class SuspicionOut(serializers.Serializer):
 
 class AnnotatorsOut(serializers.Serializer):
     everybody = HabitsOut(help_text="The batch's own leanings, to read each annotator's against.")
+    everybodys_seconds = TimesOut(allow_null=True, help_text="To read each annotator's against.")
     annotators = AnnotatorOut(many=True)
     suspicions = SuspicionOut(many=True)
 
@@ -200,14 +225,22 @@ def annotators_answer(quality: BatchQuality) -> dict[str, Any]:
             **HabitsOut(quality.habits[one.annotator]).data,
             "annotator": one.annotator,
             "median_seconds": one.median_seconds,
+            "seconds": one.times,
             "seconds_per_1000": one.seconds_per_1000,
             **_with_ends("agreement", one.agreement),
             **_with_ends("gold_accuracy", one.gold_accuracy),
             "gold_pairs": one.gold_accuracy.of,
+            **_with_ends("known_accuracy", one.known_accuracy),
+            "known_pairs": one.known_accuracy.of,
         }
         for one in quality.annotators
     ]
-    return {"everybody": quality.everybody, "annotators": annotators, "suspicions": quality.suspicions}
+    return {
+        "everybody": quality.everybody,
+        "everybodys_seconds": quality.times,
+        "annotators": annotators,
+        "suspicions": quality.suspicions,
+    }
 
 
 def _with_ends(name: str, ratio: Ratio) -> dict[str, float | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import Http404
@@ -18,6 +19,7 @@ from annotation.api_fields import Choice, Input, Integer, Number, Text, Uuid
 from annotation.api_filters import AssignmentFilters, RankingFilters
 from annotation.api_projects import AspectOut
 from annotation.api_prompts import MessageOut, PassageOut
+from annotation.lettering import LETTER_HELP
 from annotation.models import MAX_RESPONSES, Assignment, Demonstration, Flag, Ranking
 from annotation.returning import with_returned_note
 from annotation.showing import blind_view
@@ -28,11 +30,15 @@ STRENGTHS_HELP = (
     + ", ".join(f"{step} {name}" for step, name in answering.STRENGTHS.items())
     + "; null where it was not said."
 )
+TASK_HELP = (
+    "Null to annotators: numbers of tasks run in ranges by batch, which would tell more than they may know."
+)
 DEMONSTRATION_HELP = "Of the task's response that was edited; null: it was written anew."
 
 
 class NumberedResponse(serializers.Serializer):
     number = serializers.IntegerField(help_text="What tiers call it.")
+    letter = serializers.CharField(help_text=LETTER_HELP)
     text = serializers.CharField(allow_blank=True)
     ended = serializers.BooleanField(help_text="False where the maximum length cut it off.")
 
@@ -53,10 +59,13 @@ class Rules(serializers.Serializer):
 class BlindView(serializers.Serializer):
     """What an annotator sees of a task: nothing in it tells where a response came from."""
 
-    assignment = serializers.IntegerField()
+    assignment = serializers.UUIDField()
     lease = serializers.UUIDField(allow_null=True, help_text="Goes with every answer.")
     state = serializers.ChoiceField(choices=Assignment.State.choices)
     leased_until = serializers.DateTimeField(allow_null=True)
+    seconds_left = serializers.FloatField(
+        allow_null=True, help_text="Until then, for whom the clock of this computer may be wrong."
+    )
     project = ProjectName()
     guidelines = serializers.CharField(allow_blank=True)
     prompt = MessageOut(many=True)
@@ -70,6 +79,7 @@ class BlindView(serializers.Serializer):
 
 
 class AssignmentOut(serializers.ModelSerializer):
+    id = serializers.UUIDField(source="public_id")
     annotator = serializers.CharField(source="annotator.username", allow_null=True, default=None)
 
     class Meta:
@@ -82,7 +92,7 @@ class LeaseIn(Input):
 
 
 class SkipIn(LeaseIn):
-    reason = Text(required=False, allow_blank=True, max_length=300)
+    reason = Text(required=False, allow_blank=True, max_length=assigning.LONGEST_SKIP_REASON)
 
 
 NUMBER = {"type": "integer", "minimum": 0, "maximum": MAX_RESPONSES - 1}
@@ -119,7 +129,7 @@ class FlagIn(Input):
     note = Text(
         required=False,
         allow_blank=True,
-        max_length=answering.LONGEST_NOTE,
+        max_length=answering.LONGEST_FLAG_NOTE,
         help_text="What is wrong; the kind `other` needs it.",
     )
 
@@ -198,6 +208,8 @@ class DemonstrationOut(serializers.ModelSerializer):
 
 
 class RankingOut(serializers.ModelSerializer):
+    assignment = serializers.UUIDField(source="assignment.public_id")
+    task = serializers.SerializerMethodField(help_text=TASK_HELP)
     annotator = serializers.CharField(source="annotator.username")
     tiers = serializers.ListField(
         child=serializers.ListField(child=serializers.IntegerField()), help_text=TIERS_HELP
@@ -237,6 +249,10 @@ class RankingOut(serializers.ModelSerializer):
             "returned_note",
         ]
 
+    @extend_schema_field(serializers.IntegerField(allow_null=True))
+    def get_task(self, ranking: Ranking) -> int | None:
+        return ranking.task_id if self.context["view"].role >= Access.REVIEWER else None
+
 
 class NextTaskViewSet(ProjectViewSet):
     queryset = Assignment.objects.all()
@@ -261,6 +277,7 @@ class AssignmentsViewSet(ProjectViewSet):
     serializer_class = AssignmentOut
     filterset_class = AssignmentFilters
     project_path = "batch__project"
+    lookup_field, lookup_url_kwarg = "public_id", "id"
     throttle_scope = "ranking"
 
     def list(self, request: Request, project: str) -> Response:
@@ -269,7 +286,7 @@ class AssignmentsViewSet(ProjectViewSet):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     @extend_schema(responses=BlindView)
-    def retrieve(self, request: Request, pk: int) -> Response:
+    def retrieve(self, request: Request, pk: UUID) -> Response:
         """A task that the caller holds or has ranked, blind."""
         assignment = self.get_object()
         if assignment.annotator_id != request.user.pk:
@@ -277,23 +294,23 @@ class AssignmentsViewSet(ProjectViewSet):
         return Response(BlindView(blind_view(assignment)).data)
 
     @extend_schema(request=SubmitIn, responses={201: RankingOut})
-    def submit(self, request: Request, pk: int) -> Response:
+    def submit(self, request: Request, pk: UUID) -> Response:
         """Submit the ranking of a leased task. The same key again answers with the same ranking."""
         given = SubmitIn(data=request.data)
         given.is_valid(raise_exception=True)
         ranking = submitting.submit(annotator=self.caller, assignment_id=pk, **given.validated_data)
-        return Response(RankingOut(ranking).data, status.HTTP_201_CREATED)
+        return self._receipt(ranking)
 
     @extend_schema(request=AmendIn, responses={201: RankingOut})
-    def amend(self, request: Request, pk: int) -> Response:
+    def amend(self, request: Request, pk: UUID) -> Response:
         """Submit a new revision of the caller's ranking, while the batch is not closed."""
         given = AmendIn(data=request.data)
         given.is_valid(raise_exception=True)
         ranking = submitting.amend(annotator=self.caller, assignment_id=pk, **given.validated_data)
-        return Response(RankingOut(ranking).data, status.HTTP_201_CREATED)
+        return self._receipt(ranking)
 
     @extend_schema(request=SkipIn, responses={204: None})
-    def skip(self, request: Request, pk: int) -> Response:
+    def skip(self, request: Request, pk: UUID) -> Response:
         """Pass the task by: it is not offered to the caller again, and its place is open for others."""
         given = SkipIn(data=request.data)
         given.is_valid(raise_exception=True)
@@ -301,7 +318,7 @@ class AssignmentsViewSet(ProjectViewSet):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(request=LeaseIn, responses=BlindView)
-    def renew(self, request: Request, pk: int) -> Response:
+    def renew(self, request: Request, pk: UUID) -> Response:
         """Give the lease its full time again."""
         place = assigning.renew_lease(
             assignment=self.get_object(), annotator=self.caller, lease=self._lease(request)
@@ -309,12 +326,16 @@ class AssignmentsViewSet(ProjectViewSet):
         return Response(BlindView(blind_view(place)).data)
 
     @extend_schema(request=LeaseIn, responses={204: None})
-    def give_back(self, request: Request, pk: int) -> Response:
+    def give_back(self, request: Request, pk: UUID) -> Response:
         """Return the place: it is open for anybody, the caller included."""
         assigning.return_lease(
             assignment=self.get_object(), annotator=self.caller, lease=self._lease(request)
         )
         return Response(status=status.HTTP_204_NO_CONTENT)
+
+    def _receipt(self, ranking: Ranking) -> Response:
+        shown = RankingOut(ranking, context=self.get_serializer_context())
+        return Response(shown.data, status.HTTP_201_CREATED)
 
     @staticmethod
     def _lease(request: Request) -> Any:
@@ -327,7 +348,7 @@ class RankingsViewSet(ProjectViewSet):
     """Reviewers and managers see all rankings; annotators their own."""
 
     queryset = (
-        Ranking.objects.select_related("annotator", "task__batch__project")
+        Ranking.objects.select_related("annotator", "assignment", "task__batch__project")
         .prefetch_related("aspect_ratings__aspect", "flags", "demonstrations")
         .order_by("-pk")
     )
@@ -347,9 +368,10 @@ class RankingsViewSet(ProjectViewSet):
         return self.get_paginated_response(self.get_serializer(page, many=True).data)
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.role < Access.REVIEWER and "batch" in self.request.query_params:
+        told_apart_by = {"batch", "task"} & set(self.request.query_params)
+        if self.role < Access.REVIEWER and told_apart_by:
             raise serializers.ValidationError(
-                {"batch": "Only reviewers and managers see which batch a task is of."}
+                dict.fromkeys(told_apart_by, "Only reviewers and managers see which batch a task is of.")
             )
         return super().filter_queryset(queryset)
 

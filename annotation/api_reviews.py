@@ -22,7 +22,7 @@ from annotation.api_ranking import (
     NumberedResponse,
     Rules,
 )
-from annotation.gold import LONGEST_NOTE
+from annotation.gold import LONGEST_REVIEW_NOTE
 from annotation.models import MAX_RESPONSES, Flag, Review, Task
 from annotation.review_queue import Reason, queue
 from annotation.showing_reviews import review_view
@@ -132,7 +132,7 @@ class ReviewIn(Input):
     note = Text(
         required=False,
         allow_blank=True,
-        max_length=LONGEST_NOTE,
+        max_length=LONGEST_REVIEW_NOTE,
         help_text="Needed for a return: its annotator reads it.",
     )
 

@@ -19,45 +19,47 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from annotation.batching import KNOWN_ANSWERS
 from annotation.leasing import lock_place, release, require_lease, require_not_closed, share_batch
 from annotation.measuring import after_known, gold_is_due
 from annotation.models import Assignment, Batch, Membership, Project, Skip, Task, User
-from annotation.ordering import Found, find_place
+from annotation.ordering import Found, find_place, seeker_of
+from annotation.qualification_places import find_exam_place
 from annotation.qualifying import conclude
 from annotation.refusals import Refusal, require_storable
 from annotation.standing import (
+    exams_of,
     is_measured,
     must_qualify,
     open_batches,
     require_not_paused,
-    seeker_of,
     take_turns,
 )
 
 SKIPS_THAT_CLOSE = 3
 """A task that so many annotators passed by gives no sound answer (broken text, a language that nobody reads), and
 would keep its batch from ever being complete; fewer may just be one annotator's taste."""
-
-
+LONGEST_SKIP_REASON = 300
 MOST_AHEAD = 1
 """Places that an annotator may hold ahead of the one in work, so that the next task is there when they want it. More
 would only be kept from others."""
 
 
 @transaction.atomic
-def next_assignment(*, annotator: User, project: Project, besides: Collection[int] = ()) -> Assignment | None:
+def next_assignment(
+    *, annotator: User, project: Project, besides: Collection[UUID] = ()
+) -> Assignment | None:
     """Lease the annotator's next place: the one they hold, if their lease has time left, else the next open one of
     the open batches, by priority, then age, and in the batch's order.
 
-    Never of a task that they ranked or skipped, that shows what they wrote, or whose language and tags are not theirs;
-    and of a batch no more than its most. Who has to qualify gets the tasks of qualification batches before all others;
-    in place of a part of the others (``Project.gold_share``) come gold ones.
+    Never of a task that they ranked or skipped, that shows what they wrote, whose right order they said, whose language
+    and tags are not theirs, or that shows what they have had with a known answer; and of a batch no more than its most.
+    Who has to qualify gets the tasks of qualification batches before all others; in place of a part of the others
+    (``Project.gold_share``) come gold ones.
 
     Args:
-        besides: assignments that they have already, so that the place ahead of these is meant. They stay as they are;
-            whoever holds ``MOST_AHEAD`` beside the one in work gets no other, and nothing comes ahead of what follows
-            a qualification task, since how they did is told before.
+        besides: assignments that they have already, by public id, so that the place ahead of these is meant. They stay
+            as they are; whoever holds ``MOST_AHEAD`` beside the one in work gets no other, and nothing comes ahead of
+            what follows a qualification task, since how they did is told before.
 
     Returns:
         The place, leased; None if there is nothing for them now.
@@ -69,7 +71,7 @@ def next_assignment(*, annotator: User, project: Project, besides: Collection[in
     member = take_turns(annotator, project)
     require_not_paused(member)
     # The one that was taken first is the one in work; another may be held ahead of it.
-    own = _held(annotator, project).exclude(pk__in=besides).order_by("leased_at", "pk")
+    own = _held(annotator, project).exclude(public_id__in=besides).order_by("leased_at", "pk")
     leased = list(_as_shown(own)) if own.exists() else []
     now = timezone.now()
     for held in leased:
@@ -81,7 +83,7 @@ def next_assignment(*, annotator: User, project: Project, besides: Collection[in
     if project.archived_at is not None:
         return None
     in_work = (
-        list(_held(annotator, project).filter(pk__in=besides).values_list("batch__kind", flat=True))
+        list(_held(annotator, project).filter(public_id__in=besides).values_list("batch__kind", flat=True))
         if besides
         else []
     )
@@ -132,8 +134,12 @@ def skip(*, assignment: Assignment, annotator: User, lease: UUID | str, reason: 
     """
     reason = reason.strip()
     require_storable(reason, "The reason", field="reason")
-    if len(reason) > 300:
-        raise Refusal("invalid", f"The reason has {len(reason)} characters; 300 are allowed.", field="reason")
+    if len(reason) > LONGEST_SKIP_REASON:
+        raise Refusal(
+            "invalid",
+            f"The reason has {len(reason)} characters; {LONGEST_SKIP_REASON} are allowed.",
+            field="reason",
+        )
     batch = share_batch(assignment.pk)
     # Skips of one task take turns, so that the one that reaches the number sees the others.
     task = Task.objects.select_for_update(no_key=True).get(pk=assignment.task_id)
@@ -144,7 +150,7 @@ def skip(*, assignment: Assignment, annotator: User, lease: UUID | str, reason: 
     require_lease(place, annotator=annotator, lease=lease)
     Skip.objects.create(task=task, annotator=annotator, reason=reason)
     release(Assignment.objects.filter(pk=place.pk))
-    if batch.kind in KNOWN_ANSWERS:
+    if batch.measures:
         after_known(annotator=annotator, batch=batch)
     elif task.skips.count() >= SKIPS_THAT_CLOSE:
         task.assignments.filter(state=Assignment.State.OPEN).update(state=Assignment.State.SKIPPED)
@@ -176,13 +182,13 @@ def _lock_next(member: Membership, ahead: int) -> Assignment | None:
         return None
     batches = open_batches(member.project)
     if must_qualify(member, batches):
-        tests = [batch for batch in batches if batch.kind == Batch.Kind.QUALIFICATION]
-        if (found := find_place(tests, seeker_of(member))) is not None:
+        exams = exams_of(batches)
+        if (found := find_exam_place(member, exams)) is not None:
             return _found(found)
-        # Their last answer was judged when it came; here, who is left without a task since others took the places.
-        if not conclude(member=member, batches=tests):
+        # Their last answer was judged when it came; here, who is left without a task for another reason.
+        if not conclude(member=member, batches=exams):
             return None
-    work = _below_their_most([batch for batch in batches if batch.kind not in KNOWN_ANSWERS], member)
+    work = _below_their_most([batch for batch in batches if not batch.measures], member)
     gold = [batch for batch in batches if batch.kind == Batch.Kind.GOLD] if is_measured(member) else []
     found = _gold_place(member, gold, work, ahead) or find_place(work, seeker_of(member))
     return None if found is None else _found(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
+import numpy as np
 from django.db.models import QuerySet
 
 from annotation.agreement import Agreement, agreement_of
@@ -14,12 +15,13 @@ from annotation.drift import Stretch, agreement_over_time
 from annotation.habits import BatchHabits, Habits, Suspicion
 from annotation.models import Batch
 from annotation.pairing import AnnotatorPair, annotator_pairs
-from annotation.quality import AnnotatorFigures, annotator_figures
+from annotation.quality import AnnotatorFigures, Times, annotator_figures, times_of
 from annotation.remembering import Remembered, at_hand, remembered
 from annotation.source_figures import SourceFigures, source_figures
 from annotation.task_figures import TaskChoice, TaskOrder, chosen_tasks, disagreement_of
 
-FIGURES = "figures"
+FIGURES = "figures.2"
+"""The number grows with the fields: what was remembered before an upgrade is not taken for the new figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class BatchQuality:
 
     Attributes:
         rankings: how many.
+        times: spent on one, everybody's.
         habits: of the annotators, by username.
         flags: how often a response was flagged, by kind.
     """
@@ -36,6 +39,7 @@ class BatchQuality:
     agreement: Agreement
     over_time: list[Stretch]
     annotators: list[AnnotatorFigures]
+    times: Times | None
     pairs: list[AnnotatorPair]
     everybody: Habits
     habits: dict[str, Habits]
@@ -65,24 +69,24 @@ def batch_disagreement(batches: QuerySet[Batch]) -> Remembered[dict[int, float]]
 
 
 def quality_tasks(
-    batches: QuerySet[Batch], choice: TaskChoice, order: TaskOrder, pattern: str = ""
+    batches: QuerySet[Batch], choice: TaskChoice, order: TaskOrder
 ) -> tuple[list[int], dict[int, float]]:
-    """The primary keys of the tasks that are chosen, in order, and how far the rankings of each disagree.
-
-    Args:
-        pattern: a kind of suspicion; then only the tasks that one of it rests on, of ``choice.annotator`` if given.
-    """
-    if pattern:
-        suspicions = batch_quality(batches).figures.suspicions
-        among = [
-            task
-            for one in suspicions
-            if one.kind == pattern and choice.annotator in ("", one.annotator)
-            for task in one.tasks
-        ]
-        choice = replace(choice, among=among)
+    """The primary keys of the tasks that are chosen, in order, and how far the rankings of each disagree."""
+    if choice.pattern or choice.stretch:
+        choice = replace(choice, among=sorted(_resting_on(batch_quality(batches).figures, choice)))
     disagreement = batch_disagreement(batches).figures
     return chosen_tasks(batches, choice, order, disagreement), disagreement
+
+
+def _resting_on(figures: BatchQuality, choice: TaskChoice) -> set[int]:
+    """The tasks that the chosen pattern, of the chosen annotator if there is one, and the chosen stretch rest on."""
+    found: list[set[int]] = []
+    if choice.pattern:
+        of_it = [one for one in figures.suspicions if one.kind == choice.pattern]
+        found.append({task for one in of_it if choice.annotator in ("", one.annotator) for task in one.tasks})
+    if choice.stretch:
+        found.append({task for one in figures.over_time if one.number == choice.stretch for task in one.keys})
+    return set.intersection(*found)
 
 
 def quality_of(answers: AnswerColumns) -> BatchQuality:
@@ -97,6 +101,7 @@ def quality_of(answers: AnswerColumns) -> BatchQuality:
         agreement=agreement_of(answers.opinions),
         over_time=agreement_over_time(answers),
         annotators=annotator_figures(answers),
+        times=times_of(answers.seconds, np.zeros(len(answers), np.int64), 1)[0],
         pairs=annotator_pairs(answers),
         everybody=read.everybody(),
         habits={str(each.annotator): each for each in read.of_annotators()},

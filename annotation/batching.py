@@ -15,7 +15,9 @@ from django.db.models import Count, Q, QuerySet
 from django.utils import timezone
 
 from annotation.leasing import release
+from annotation.likeness import are_alike, digest_of, hands_of
 from annotation.models import (
+    CONTROL_SHARE,
     MAX_RESPONSES,
     MIN_RESPONSES,
     Assignment,
@@ -32,9 +34,11 @@ from annotation.signals import batch_closing
 PROMPTS_A_QUERY = 1000
 MOST_ANNOTATORS = 100
 """The most that rank a task to teach or judge a model; tasks with known answers measure up to ``MAX_OVERLAP``."""
-KNOWN_ANSWERS = (Batch.Kind.QUALIFICATION, Batch.Kind.GOLD)
-"""Kinds of batches that measure annotators. Their rankings teach no model and judge none, and nobody waits for them."""
+KNOWN_ANSWERS = Batch.KNOWN_ANSWERS
+COMPOSED = (Batch.Kind.ANNOTATION, Batch.Kind.EVALUATION)
+"""Kinds of batches that are composed of prompts and sources; `annotation.gold` and `annotation.intake` make others."""
 TOO_FEW = "fewer than 2 different responses"
+KNOWN = "their responses are in a task that measures annotators"
 
 # Asked after each answer, so in SQL that is not composed anew each time. The orders are those of the indexes
 # assignment_fresh, assignment_given_back and assignment_leased: a place is found at once however many are submitted.
@@ -51,15 +55,17 @@ FROM annotation_batch batch WHERE batch.id = %(batch)s AND batch.state <> 'close
 
 @dataclass(frozen=True, slots=True)
 class BatchReport:
-    """What was composed: the batch, how many tasks, and how many prompts were left out for which reason."""
+    """What was composed: the batch, how many tasks, how many prompts were left out for which reason, and how many tasks
+    of other batches await no more rankings (`annotation.likeness.await_no_more`)."""
 
     batch: Batch
     tasks: int
     left_out: dict[str, int] = field(default_factory=dict)
+    awaited_no_more: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BatchProgress:
     """How many of a batch's places are where."""
 
     places: int
@@ -82,6 +88,7 @@ def compose_batch(
     seed: int = 0,
     priority: int = 0,
     order: str = Batch.Order.OLDEST,
+    control_share: float = CONTROL_SHARE,
     max_per_annotator: int | None = None,
     drawn_by: Iterable[UUID] | None = None,
 ) -> BatchReport:
@@ -91,11 +98,13 @@ def compose_batch(
     same tasks. Which number a response gets in its task is dealt at random, so that a number tells nothing.
 
     Args:
-        prompts: of the project; those with fewer than 2 different responses are left out and counted.
+        prompts: of the project; left out and counted are those with fewer than 2 different responses, and those that
+            were dealt two responses of a task of known answers: whoever is measured by it may not rank them again.
         sources: of the project; their order is part of what the seed determines.
         overlap: how many annotators rank each task; at most ``MOST_ANNOTATORS``.
         kind: ``annotation`` or ``evaluation``; `annotation.gold` composes the others.
         order: in which its tasks are handed out, see `annotation.ordering`.
+        control_share: where the most uncertain come first, the share of places drawn by chance beside them.
         max_per_annotator: the most tasks of it that one annotator is given; None: no limit.
         drawn_by: only responses of these sample runs or imports; None: all.
 
@@ -111,6 +120,12 @@ def compose_batch(
             "answers.",
             field="kind",
         )
+    if kind not in COMPOSED:
+        raise Refusal(
+            "invalid",
+            f"A batch of the kind {kind!r:.40} is not composed: its rankings come with it.",
+            field="kind",
+        )
     if overlap > MOST_ANNOTATORS:
         raise Refusal(
             "invalid", f"At most {MOST_ANNOTATORS} annotators rank each task, not {overlap}.", field="overlap"
@@ -122,6 +137,7 @@ def compose_batch(
         overlap=overlap,
         priority=priority,
         order=order,
+        control_share=control_share,
         max_per_annotator=max_per_annotator,
     )
     save_new(batch)
@@ -140,8 +156,23 @@ def compose_batch(
         dealt = [(prompt, *dealer.deal(prompt, drawn[prompt.pk])) for prompt in chunk]
         full = [(prompt, hand, seed_) for prompt, hand, seed_ in dealt if len(hand) >= MIN_RESPONSES]
         left_out[TOO_FEW] += len(dealt) - len(full)
-        _make_tasks(batch, full)
-        tasks += len(full)
+        measuring = hands_of(Task.objects.filter(prompt__in=chunk, batch__kind__in=KNOWN_ANSWERS))
+        fresh = [
+            (prompt, hand, seed_)
+            for prompt, hand, seed_ in full
+            if prompt.pk not in measuring
+            or not are_alike([digest_of(response.text) for response in hand], measuring[prompt.pk].values())
+        ]
+        left_out[KNOWN] += len(full) - len(fresh)
+        _make_tasks(batch, fresh)
+        tasks += len(fresh)
+    if not tasks and left_out[KNOWN]:
+        raise Refusal(
+            "invalid",
+            "Whatever responses of these prompts could be ranked stand in tasks whose answer measures annotators. "
+            "Sample or import more responses.",
+            field="prompts",
+        )
     if not tasks:
         raise Refusal(
             "invalid",
@@ -183,10 +214,10 @@ def open_work(project: Project) -> QuerySet[Batch]:
     return project.batches.filter(state=Batch.State.OPEN).exclude(kind__in=KNOWN_ANSWERS)
 
 
-def batch_progress(batch: Batch) -> Progress:
+def batch_progress(batch: Batch) -> BatchProgress:
     """How many places are where."""
     states = {state: Count("pk", filter=Q(state=state)) for state in Assignment.State.values}
-    return Progress(**batch.assignments.aggregate(places=Count("pk"), **states))
+    return BatchProgress(**batch.assignments.aggregate(places=Count("pk"), **states))
 
 
 def is_complete(batch: Batch) -> bool:

@@ -21,15 +21,19 @@ class Stretch:
     """Tasks that were ranked one after the other.
 
     Attributes:
+        number: from 1, in the order of time.
         since, until: when the first and the last of them got its latest ranking.
         tasks: how many; all with two rankings or more.
+        keys: their primary keys.
         agreement: the share of pairs of responses ordered alike, with its interval over tasks.
         nominal_alpha: Krippendorff's α of the same opinions.
     """
 
+    number: int
     since: datetime
     until: datetime
     tasks: int
+    keys: list[int]
     agreement: Ratio
     nominal_alpha: float | None
 
@@ -55,5 +59,5 @@ def agreement_over_time(answers: AnswerColumns) -> list[Stretch]:
         own = told[stretch == n]
         _, alpha = pooled(tallies[own].sum(axis=0))
         since, until = (datetime.fromtimestamp(ends[task], UTC) for task in (own[0], own[-1]))
-        found.append(Stretch(since, until, len(own), share, alpha))
+        found.append(Stretch(n + 1, since, until, len(own), answers.tasks[own].tolist(), share, alpha))
     return found

@@ -11,7 +11,9 @@ from django.db.models import QuerySet
 
 from annotation.answering import Tiers, check_tiers
 from annotation.batching import KNOWN_ANSWERS, BatchReport, make_places, save_new
+from annotation.likeness import await_no_more
 from annotation.models import (
+    MAX_OVERLAP,
     MAX_RESPONSES,
     MIN_RESPONSES,
     Batch,
@@ -25,10 +27,11 @@ from annotation.models import (
 )
 from annotation.projects import Role, require_role
 from annotation.refusals import Refusal, require_storable
-from annotation.review_queue import forget_count
+from annotation.review_queue import forget_count, own_tasks
 
 MOST_TASKS = 1000
-LONGEST_NOTE = 5000
+LONGEST_REVIEW_NOTE = 5000
+"""On a verdict or a known answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +56,24 @@ def set_known_answer(*, task: Task, tiers: Tiers, by: User, note: str = "") -> R
         note: why; at most 5,000 characters.
 
     Raises:
-        Refusal: the tiers are no order of the task's responses, the note is too long, or they are no reviewer.
+        Refusal: the tiers are no order of the task's responses, the note is too long, they are no reviewer, or they
+            ranked the task themselves or wrote one of its responses.
     """
     require_role(user=by, project=task.batch.project, role=Role.REVIEWER)
     locked = Task.objects.select_for_update(no_key=True).get(pk=task.pk)
+    if task.pk in own_tasks(task.batch.project, by):
+        raise Refusal(
+            "forbidden",
+            f"You ranked task {task.pk} or wrote one of its responses, so somebody else says what its right order is.",
+        )
     review = adjudicate(task=locked, tiers=tiers, by=by, note=note)
     forget_count(task.batch.project)
     return review
 
 
-def adjudicate(*, task: Task, tiers: Tiers | None, by: User, note: str) -> Review:
-    """Store a task's right order and who gave it, in place of an earlier one. Lock the task before it.
+def adjudicate(*, task: Task, tiers: Tiers | None, by: User, note: str, version: str = "") -> Review:
+    """Store a task's right order and who gave it, in place of an earlier one. Lock the task before it. ``version``: of
+    the rankings that it judges, if it does.
 
     Raises:
         Refusal: the tiers are no order of the task's responses under the project's rules, or the note is too long.
@@ -72,7 +82,7 @@ def adjudicate(*, task: Task, tiers: Tiers | None, by: User, note: str) -> Revie
     task.gold_tiers = check_tiers(tiers, numbers, task.batch.project)
     note = check_note(note)
     task.save(update_fields=["gold_tiers"])
-    return _adjudication(task, by, note)
+    return _adjudication(task, by, note, version)
 
 
 def check_note(note: str) -> str:
@@ -85,10 +95,10 @@ def check_note(note: str) -> str:
         raise Refusal("invalid", f"The note must be text, not {note!r:.40}.", field="note")
     require_storable(note, "The note", field="note")
     note = note.strip()
-    if len(note) > LONGEST_NOTE:
+    if len(note) > LONGEST_REVIEW_NOTE:
         raise Refusal(
             "invalid",
-            f"The note has {len(note):,} characters; {LONGEST_NOTE:,} are allowed.",
+            f"The note has {len(note):,} characters; {LONGEST_REVIEW_NOTE:,} are allowed.",
             field="note",
         )
     return note
@@ -110,7 +120,7 @@ def compose_known(
     project: Project,
     name: str,
     kind: str,
-    overlap: int,
+    overlap: int | None = None,
     by: User,
     tasks: Iterable[Task] = (),
     answers: Iterable[KnownAnswer] = (),
@@ -118,18 +128,22 @@ def compose_known(
 ) -> BatchReport:
     """Release tasks whose answer is known, to measure annotators by.
 
-    Which number a response gets is dealt anew, so that a copy is not told by its numbers.
+    Which number a response gets is dealt anew, so that a copy is not told by its numbers. Nobody is given two of these
+    responses both here and in an ordinary task. So tasks that show two of them and still await rankings await no more
+    of them, what is ranked or being ranked staying as it is: their order is known.
 
     Args:
         kind: ``qualification`` or ``gold``.
-        overlap: how many annotators can rank each task; up to 1000, since every annotator of the project should.
+        overlap: how many annotators can rank each task of a gold batch; up to 1000, since every annotator of the
+            project should. A qualification has a place for whoever needs one, whatever is said here.
         by: who releases it; the known answers of ``answers`` are theirs.
         tasks: of the project, with ``gold_tiers``: their prompts, responses and known answers are copied.
         answers: more of them.
 
     Raises:
         Refusal: there is none or more than 1000, one is not of the project or has no known answer, tiers are no
-            order of the responses, the kind is another one, a number is out of range, or the name is taken.
+            order of the responses, the kind is another one, a number is missing or out of range, or the
+            name is taken.
     """
     if kind not in KNOWN_ANSWERS:
         raise Refusal(
@@ -145,13 +159,21 @@ def compose_known(
             f"A batch of tasks with known answers has 1 to {MOST_TASKS} of them, not {len(hands)}.",
             field="tasks",
         )
+    exam = kind == Batch.Kind.QUALIFICATION
+    if overlap is None and not exam:
+        raise Refusal("invalid", "Say how many annotators can rank each gold task.", field="overlap")
     batch = Batch(
-        project=project, name=name.strip(), kind=kind, overlap=overlap, max_per_annotator=max_per_annotator
+        project=project,
+        name=name.strip(),
+        kind=kind,
+        overlap=MAX_OVERLAP if exam else overlap,
+        max_per_annotator=max_per_annotator,
     )
     save_new(batch)
     _make_tasks(batch, hands)
-    make_places(batch)
-    return BatchReport(batch, len(hands))
+    if not exam:
+        make_places(batch)
+    return BatchReport(batch, len(hands), awaited_no_more=await_no_more(batch))
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +270,12 @@ def _make_tasks(batch: Batch, hands: Sequence[_Hand]) -> None:
         _adjudication(task, hand.known_by, hand.note)
 
 
-def _adjudication(task: Task, by: User, note: str) -> Review:
+def _adjudication(task: Task, by: User, note: str, version: str = "") -> Review:
     return Review.objects.create(
-        task=task, reviewer=by, verdict=Review.Verdict.ADJUDICATED, tiers=task.gold_tiers, note=note
+        task=task,
+        reviewer=by,
+        verdict=Review.Verdict.ADJUDICATED,
+        tiers=task.gold_tiers,
+        note=note,
+        version=version,
     )

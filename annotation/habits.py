@@ -6,22 +6,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from math import factorial
 
 import numpy as np
-from scipy.stats import binom
 
 from annotation.answer_columns import AnswerColumns
-from annotation.ratios import ratios
+from annotation.page_orders import PageOrder, place_orders
+from annotation.ratios import Ratio, ratios
 
 FASTEST_READER = 100
 """Characters a second: a thousand English words a minute, while people scan for single words at some 600 (Carver 1992,
 "Reading rate: Theory, research, and practical implications")."""
 FEWEST_CASES = 5
 CHANCE = 0.001
-"""How seldom a pattern may come about by chance, for any one annotator of the batch."""
-LONGEST = 9
-FACTORIALS = np.array([factorial(size) for size in range(LONGEST + 1)], np.float64)
+"""How seldom an order of the page's places may be found by chance, in any annotator of the batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ class Habits:
 
     Attributes:
         annotator: the username.
-        tied_share: of the pairs that they ranked, how many they tied.
+        ties: of the pairs that they ranked, how many they tied.
         first_shown: how often the response that stood further up on the page won.
         longer: how often the longer one won.
         formatted: how often one with lists, tables, headings, code or bold words won against one without.
@@ -52,17 +49,25 @@ class Habits:
 
     annotator: str | None
     rankings: int
-    tied_share: float | None
+    ties: Ratio
     first_shown: Leaning
     longer: Leaning
     formatted: Leaning
 
 
 class Pattern(StrEnum):
-    AS_SHOWN = "as-shown"
-    REVERSED = "reversed"
+    AS_SHOWN = PageOrder.AS_SHOWN
+    REVERSED = PageOrder.REVERSED
+    ONE_ORDER = PageOrder.ONE_ORDER
     TOO_FAST = "too-fast"
     ALL_TIED = "all-tied"
+
+
+ONE_ORDER = {
+    PageOrder.AS_SHOWN: "ranks responses as they were shown",
+    PageOrder.REVERSED: "ranks responses the other way round",
+    PageOrder.ONE_ORDER: "ranks by place on the page, always in one order",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +114,14 @@ class BatchHabits:
             (formatted[:, first] - formatted[:, second])[task],
         )
         leanings = [self._leanings(side, group, count) for side in sides]
-        ordered = np.bincount(group, opinions.ordered.sum(axis=1), count)
-        tied = np.bincount(group, (opinions.ordered & (opinions.opinion == 0)).sum(axis=1), count)
+        tied = opinions.ordered & (opinions.opinion == 0)
+        ties = ratios(tied.sum(axis=1), opinions.ordered.sum(axis=1), group, count)
         rankings = np.bincount(group, minlength=count)
         return [
             Habits(
                 name,
                 int(rankings[n]),
-                float(tied[n] / ordered[n]) if ordered[n] else None,
+                ties[n],
                 *(of_property[n] for of_property in leanings),
             )
             for n, name in enumerate(names)
@@ -133,25 +138,13 @@ class BatchHabits:
 
     def _one_order(self) -> Iterator[Suspicion]:
         answers = self._answers
-        size = (answers.place >= 0).sum(axis=1)
-        expected = np.bincount(answers.annotator, 1 / FACTORIALS[size], len(answers.names))
-        backward = np.where(answers.place >= 0, size[:, None] - 1 - answers.place, answers.place)
-        for kind, place, words in (
-            (Pattern.AS_SHOWN, answers.place, "as they were shown"),
-            (Pattern.REVERSED, backward, "the other way round"),
-        ):
-            alike = (answers.opinions.tier == place).all(axis=1)
-            for n, cases, of_all in self._each(alike, np.ones(len(answers), bool)):
-                chance = CHANCE / (2 * len(answers.names))  # two orders are looked for
-                if cases >= FEWEST_CASES and _at_least(cases, size[answers.annotator == n]) < chance:
-                    yield self._suspicion(
-                        n,
-                        kind,
-                        f"ranks responses {words}",
-                        f"{cases} of {of_all} rankings are the order of the page, {words}; chance gives "
-                        f"{expected[n]:.1f}.",
-                        alike,
-                    )
+        found = place_orders(
+            answers.opinions.tier, answers.place, answers.annotator, chance=CHANCE, fewest=FEWEST_CASES
+        )
+        for one in found:
+            yield self._suspicion(
+                one.annotator, Pattern(one.kind), ONE_ORDER[one.kind], one.evidence, one.rankings
+            )
 
     def _too_fast(self) -> Iterator[Suspicion]:
         answers = self._answers
@@ -194,12 +187,3 @@ class BatchHabits:
         answers = self._answers
         tasks = answers.tasks[answers.task[cases & (answers.annotator == annotator)]]
         return Suspicion(answers.names[annotator], kind, pattern, evidence, tasks.tolist())
-
-
-def _at_least(cases: int, sizes: np.ndarray) -> float:
-    """The probability that so many rankings of so many responses each, or more, have one given order, where each order
-    of a ranking's responses is equally likely. Shape of ``sizes``: ``(rankings,)``."""
-    masses = np.ones(1)
-    for size, count in zip(*np.unique(sizes, return_counts=True), strict=True):
-        masses = np.convolve(masses, binom.pmf(np.arange(count + 1), count, 1 / FACTORIALS[size]))
-    return float(masses[cases:].sum())

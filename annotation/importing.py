@@ -10,6 +10,7 @@ from uuid import UUID
 from django.db import transaction
 
 from annotation.models import Project, Prompt, Response, Source
+from annotation.near_duplicates import Splitter
 from annotation.refusals import Refusal
 from annotation.rows import (
     PROMPT_FIELDS,
@@ -22,7 +23,6 @@ from annotation.rows import (
     prompt_of,
     reply_of,
 )
-from annotation.splitting import split_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class ImportReport:
     created: int
     existing: int
     ignored_fields: dict[str, int] = field(default_factory=dict)
+    following: int = 0
+    """Of the new prompts, those that nearly repeat another and took its split."""
 
 
 @transaction.atomic
@@ -52,6 +54,7 @@ def import_prompts(*, project: Project, rows: Iterable[tuple[int, Row]]) -> Impo
     # Imports into a project take turns, so that what counts as existing is true; and the share stands still.
     project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     checking = Checking(rows, PROMPT_FIELDS, PROMPT_NEEDS)
+    splitter = Splitter(project)
     created = existing = 0
     for chunk in checking.chunks(prompt_of):
         new: dict[str, Prompt] = {}
@@ -61,12 +64,12 @@ def import_prompts(*, project: Project, rows: Iterable[tuple[int, Row]]) -> Impo
             del new[digest]
         for prompt in new.values():
             prompt.project = project
-            prompt.split = split_of(prompt.digest, project.held_out_share)
+        splitter.assign(list(new.values()))
         Prompt.objects.bulk_create(new.values())
         created += len(new)
         existing += len(chunk) - len(new)
     checking.require_good("prompts")
-    return ImportReport(created, existing, dict(checking.ignored))
+    return ImportReport(created, existing, dict(checking.ignored), splitter.following)
 
 
 @transaction.atomic

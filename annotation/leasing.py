@@ -10,8 +10,11 @@ from django.db.models import QuerySet
 from annotation.models import Assignment, Batch, Membership, User
 from annotation.refusals import Refusal
 
+PlaceId = int | UUID
+"""A place by its primary key, or by its public id, which is all that people and programs outside know of it."""
 
-def share_batch(assignment_id: int) -> Batch:
+
+def share_batch(place_id: PlaceId) -> Batch:
     """The place's batch, kept as it is to the end of the transaction.
 
     Whoever leases, keeps or answers a place shares this lock and ``close_batch`` takes it alone: neither a lease nor
@@ -22,9 +25,9 @@ def share_batch(assignment_id: int) -> Batch:
     """
     # A locked row is given as it is once the lock is there; one joined to it would be as it was before the wait.
     shared = Batch.objects.raw(
-        "SELECT batch.* FROM annotation_batch batch JOIN annotation_assignment place ON place.batch_id = batch.id "
-        "WHERE place.id = %s FOR SHARE OF batch",
-        [assignment_id],
+        "SELECT batch.* FROM annotation_batch batch JOIN annotation_assignment place ON place.batch_id = batch.id "  # noqa: S608
+        f"WHERE place.{_column(place_id)} = %s FOR SHARE OF batch",
+        [place_id],
     )
     for batch in shared:
         return batch
@@ -34,17 +37,23 @@ def share_batch(assignment_id: int) -> Batch:
 def require_not_closed(batch: Batch) -> None:
     """Refuse, with the code ``closed``, what would come behind the batch's closing."""
     if batch.state == Batch.State.CLOSED:
-        raise Refusal("closed", "This batch was closed, so it takes no more rankings. Nothing was changed.")
+        raise closed_refusal()
 
 
-def lock_place(assignment_id: int) -> Assignment:
+def closed_refusal() -> Refusal:
+    """What comes behind a batch's closing is told so."""
+    return Refusal("closed", "This batch was closed, so it takes no more rankings. Nothing was changed.")
+
+
+def lock_place(place_id: PlaceId) -> Assignment:
     """The place, locked to the end of the transaction. Lock its batch and task before it, never after.
 
     Raises:
         Refusal: there is no such place.
     """
     locked = Assignment.objects.raw(
-        "SELECT * FROM annotation_assignment WHERE id = %s FOR NO KEY UPDATE", [assignment_id]
+        f"SELECT * FROM annotation_assignment WHERE {_column(place_id)} = %s FOR NO KEY UPDATE",  # noqa: S608
+        [place_id],
     )
     for place in locked:
         return place
@@ -112,6 +121,10 @@ def _open_leased(places: QuerySet[Assignment], *, skip_locked: bool) -> int:
     return free.update(
         state=Assignment.State.OPEN, annotator=None, lease=None, leased_until=None, shown_order=None
     )
+
+
+def _column(place_id: PlaceId) -> str:
+    return "public_id" if isinstance(place_id, UUID) else "id"
 
 
 def _no_such_place() -> Refusal:

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 
-from scipy.stats import t as student
-
-from annotation.agreement import AsKnown, as_known
+from annotation.agreement import AsKnown
+from annotation.known_accuracy import AsKnownColumns, gold_answers
 from annotation.models import Batch, Membership, Ranking, Task, User
 from annotation.qualifying import judge
+from annotation.ratios import upper_bound
 from annotation.refusals import Refusal
 from annotation.standing import is_measured, pause_member
 
-WINDOW = 20
-"""Gold tasks that count: the latest ones, so that whoever learns is measured by what they do now."""
-REVISIONS = 5
-"""So many rankings are read for each task of the window: who amends more often is measured by fewer tasks."""
 FEWEST = 5
 """Gold tasks before anybody is paused: fewer say too little."""
 BAD_LUCK = 0.05
@@ -60,7 +55,7 @@ def after_answer(*, ranking: Ranking, batch: Batch) -> None:
             "conflict",
             "You were told the known answer of this qualification task, so your first ranking of it stays.",
         )
-    if batch.kind in (Batch.Kind.QUALIFICATION, Batch.Kind.GOLD):
+    if batch.measures:
         after_known(annotator=ranking.annotator, batch=batch)
 
 
@@ -71,7 +66,7 @@ def after_known(*, annotator: User, batch: Batch) -> None:
     It locks the annotator last, behind a place. That is safe since who locks the annotator first, to lease a place,
     passes locked places over.
     """
-    if batch.kind not in (Batch.Kind.QUALIFICATION, Batch.Kind.GOLD):
+    if not batch.measures:
         return
     # Of two answers at the same moment, the later one sees the other's.
     User.objects.select_for_update(no_key=True).get(pk=annotator.pk)
@@ -85,55 +80,22 @@ def after_known(*, annotator: User, batch: Batch) -> None:
     if batch.kind == Batch.Kind.QUALIFICATION:
         judge(member=member, batch=batch)
         return
-    results = _latest_results(member)
-    result = sum(results, AsKnown())
-    bar = member.project.gold_bar
-    if len(results) >= FEWEST and result.share is not None and _surely_below(results, bar):
+    answers, bar = _answers_of(member), member.project.gold_bar
+    share, bound = answers.total.share, upper_bound(answers.right, answers.pairs, chance=BAD_LUCK)
+    if len(answers) >= FEWEST and share is not None and bound is not None and bound < bar:
         pause_member(
             project=member.project,
             user=annotator,
-            reason=f"Of the pairs in the latest {len(results)} tasks whose answer is known, {100 * result.share:.0f} % "
+            reason=f"Of the pairs in the latest {len(answers)} tasks whose answer is known, {100 * share:.0f} % "
             f"were ordered as is known; {100 * bar:.0f} % are asked for.",
         )
 
 
 def gold_result(member: Membership) -> tuple[int, AsKnown]:
-    """How many of the latest gold tasks count for a member, at most ``WINDOW``, and how they did on them."""
-    results = _latest_results(member)
-    return len(results), sum(results, AsKnown())
+    """How many of the latest gold tasks count for a member, and how they did on them: their gold accuracy."""
+    answers = _answers_of(member)
+    return len(answers), answers.total
 
 
-def _surely_below(results: Sequence[AsKnown], bar: float) -> bool:
-    """Whether the share is below the bar by more than bad luck: the upper bound of the ratio of sums over tasks, by its
-    linear variance and Student's t (Cochran 1977, "Sampling Techniques", section 6.4). Tasks that all went alike have
-    no variance, and their share is taken as it is."""
-    total = sum(results, AsKnown())
-    if total.share is None or len(results) < 2:
-        return total.share is not None and total.share < bar
-    squares = sum((each.right - total.share * each.pairs) ** 2 for each in results)
-    error = math.sqrt(len(results) / (len(results) - 1) * squares) / total.pairs
-    return total.share + float(student.ppf(1 - BAD_LUCK, len(results) - 1)) * error < bar
-
-
-def _latest_results(member: Membership) -> list[AsKnown]:
-    """How the member did on each gold task that counts.
-
-    Tasks that they ranked before they qualified, or before a pause was lifted last, count no more. Of an amended
-    ranking the latest revision counts.
-    """
-    rankings = Ranking.objects.filter(
-        annotator=member.user_id,
-        task__batch__project=member.project_id,
-        task__batch__kind=Batch.Kind.GOLD,
-        task__gold_tiers__isnull=False,
-    )
-    if member.qualified_at is not None:
-        rankings = rankings.filter(submitted_at__gt=member.qualified_at)
-    latest: dict[int, AsKnown] = {}
-    newest_first = rankings.order_by("-submitted_at", "-pk").values_list(
-        "assignment_id", "tiers", "task__gold_tiers"
-    )
-    for assignment, tiers, known in newest_first[: WINDOW * REVISIONS]:
-        if assignment not in latest and len(latest) < WINDOW:
-            latest[assignment] = as_known(tiers, known or [])
-    return list(latest.values())
+def _answers_of(member: Membership) -> AsKnownColumns:
+    return gold_answers([member.project_id], [member.user_id])

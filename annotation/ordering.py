@@ -16,10 +16,7 @@ from typing import Any
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
-from annotation.models import Assignment, Batch
-
-CONTROL_SHARE = 0.2
-"""Of the places of a batch whose most uncertain tasks come first, how many are drawn by chance, to compare with."""
+from annotation.models import Assignment, Batch, Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +27,9 @@ class Seeker:
         languages: of the prompts, in small letters; ``en`` stands for ``en-GB`` as well; empty: all. A prompt without a
             language is for everybody.
         tags: the prompt has one of them; empty: all. A prompt without tags is for everybody.
-        new_prompts: no task whose prompt they have had in another one.
+        new_prompts: no task whose prompt they have had in another one. Otherwise, no task that shows two of the
+            responses of one with a known answer that they have had: an order that they were told, or are measured by,
+            would be asked for twice.
     """
 
     annotator: int
@@ -38,6 +37,16 @@ class Seeker:
     languages: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     new_prompts: bool = False
+
+
+def seeker_of(member: Membership) -> Seeker:
+    """A member, as they look for a place of an ordinary batch."""
+    return Seeker(
+        annotator=member.user_id,
+        project=member.project_id,
+        languages=tuple(member.languages),
+        tags=tuple(member.tags),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,7 @@ class Search:
 
 # Not theirs yet: two probes of the unique indexes assignment_annotator_once and skip_once, both on (task, annotator).
 # OFFSET 0 keeps them probes: as joins they would read all that the annotator ever had. Nobody ranks what they wrote
-# themselves; the responses of a task are looked at for those alone who wrote any in the project.
+# themselves, or said the right order of: what a task has of that is looked at for those alone who did either.
 _NOT_YET_THEIRS = """
     NOT EXISTS (SELECT FROM annotation_assignment own
                 WHERE own.task_id = place.task_id AND own.annotator_id = %(annotator)s <probe>)
@@ -71,6 +80,9 @@ _NOT_YET_THEIRS = """
                         JOIN annotation_response response ON response.id = shown.response_id
                         JOIN annotation_source source ON source.id = response.source_id
                         WHERE shown.task_id = place.task_id AND source.person_id = %(annotator)s OFFSET 0))
+    AND (NOT EXISTS (SELECT FROM annotation_review ever WHERE ever.reviewer_id = %(annotator)s)
+         OR NOT EXISTS (SELECT FROM annotation_review judged
+                        WHERE judged.task_id = place.task_id AND judged.reviewer_id = %(annotator)s OFFSET 0))
 """
 # In the searches of those alone who are limited: two probes by primary key.
 _WITHIN_LIMITS = """
@@ -82,12 +94,36 @@ _WITHIN_LIMITS = """
                       AND (cardinality(%(tags)s::text[]) = 0 OR prompt.tags = '[]'::jsonb
                            OR prompt.tags ?| %(tags)s::text[]) OFFSET 0)
 """
-_OF_A_NEW_PROMPT = """
-    AND NOT EXISTS (SELECT FROM annotation_task had JOIN annotation_assignment theirs ON theirs.task_id = had.id
-                    WHERE had.prompt_id = (SELECT asked.prompt_id FROM annotation_task asked
-                                           WHERE asked.id = place.task_id)
-                          AND had.id <> place.task_id AND theirs.annotator_id = %(annotator)s OFFSET 0)
+# One probe for each other task of the prompt, of which there are few. Passed by is had as well.
+_HAD_ALIKE = """
+    NOT EXISTS (SELECT FROM annotation_task had
+                WHERE had.prompt_id = (SELECT asked.prompt_id FROM annotation_task asked
+                                       WHERE asked.id = place.task_id)
+                      AND had.id <> place.task_id
+                      AND (EXISTS (SELECT FROM annotation_assignment theirs
+                                   WHERE theirs.task_id = had.id AND theirs.annotator_id = %(annotator)s OFFSET 0)
+                           OR EXISTS (SELECT FROM annotation_skip passed
+                                      WHERE passed.task_id = had.id AND passed.annotator_id = %(annotator)s OFFSET 0))
+                      <alike> OFFSET 0)
 """
+_TWO_RESPONSES_ALIKE = """
+    AND (SELECT count(*)
+         FROM annotation_taskresponse here JOIN annotation_response shown ON shown.id = here.response_id,
+              annotation_taskresponse there JOIN annotation_response known ON known.id = there.response_id
+         WHERE here.task_id = place.task_id AND there.task_id = had.id AND known.text = shown.text) > 1
+"""
+_MEASURES = f"IN ({', '.join(repr(kind.value) for kind in Batch.KNOWN_ANSWERS)})"
+_WITH_A_KNOWN_ANSWER = (
+    f"AND (SELECT batch.kind FROM annotation_batch batch WHERE batch.id = had.batch_id) {_MEASURES}"  # noqa: S608 - no input is spliced in
+)
+# Most projects have no batch of known answers; they are asked once a search, not once a place.
+_NO_KNOWN_ANSWERS = (
+    "NOT EXISTS (SELECT FROM annotation_batch measuring "
+    f"WHERE measuring.project_id = %(project)s AND measuring.kind {_MEASURES})"
+)
+_OF_A_NEW_PROMPT = f"AND {_HAD_ALIKE.replace('<alike>', '')}"
+_HAD_WITH_ITS_ANSWER_KNOWN = _HAD_ALIKE.replace("<alike>", _WITH_A_KNOWN_ANSWER + _TWO_RESPONSES_ALIKE)
+_NOT_KNOWN = f"AND ({_NO_KNOWN_ANSWERS} OR {_HAD_WITH_ITS_ANSWER_KNOWN})"
 _BY_TASK = "ORDER BY place.task_id, place.place DESC LIMIT 1 <lock>"
 _OPEN_PLACE = (
     "SELECT place.id FROM annotation_assignment place "
@@ -145,20 +181,20 @@ BY_CHANCE = Search(_BY_CHANCE)
 CONTROL = Search(_BY_CHANCE, Assignment.ChosenBy.CONTROL)
 
 
-def _oldest_first() -> Sequence[Search]:
+def _oldest_first(control_share: float) -> Sequence[Search]:
     return (OLDEST_FIRST,)
 
 
-def _most_uncertain_first() -> Sequence[Search]:
-    by_chance = random.random() < CONTROL_SHARE  # noqa: S311 - no secret; what it gave is stored
+def _most_uncertain_first(control_share: float) -> Sequence[Search]:
+    by_chance = random.random() < control_share  # noqa: S311 - no secret; what it gave is stored
     return (CONTROL,) if by_chance else (MOST_UNCERTAIN, BY_CHANCE)
 
 
-ORDERS: Mapping[str, Callable[[], Sequence[Search]]] = {
+ORDERS: Mapping[str, Callable[[float], Sequence[Search]]] = {
     Batch.Order.OLDEST: _oldest_first,
     Batch.Order.UNCERTAINTY: _most_uncertain_first,
 }
-"""By ``Batch.order``: the searches to try in turn, for one place."""
+"""By ``Batch.order``: the searches to try in turn for one place, given the batch's ``control_share``."""
 
 
 def find_place(batches: Sequence[Batch], seeker: Seeker, *, lock: bool = True) -> Found | None:
@@ -168,9 +204,10 @@ def find_place(batches: Sequence[Batch], seeker: Seeker, *, lock: bool = True) -
         batches: the first ones come first; those that are not open by now are passed over.
         lock: False only looks whether there is one.
     """
-    for order, group in groupby(batches, key=lambda batch: batch.order):
+    alike = groupby(batches, key=lambda batch: (batch.order, batch.control_share))
+    for (order, control_share), group in alike:
         of_order = [batch.pk for batch in group]
-        for search in ORDERS[order]():
+        for search in ORDERS[order](control_share):
             if (place := _run(search, of_order, seeker, lock)) is not None:
                 return Found(place, search.chosen_by)
     everywhere = [batch.pk for batch in batches]
@@ -203,9 +240,7 @@ def query_of(search: Search, *, limited: bool = False, new_prompts: bool = False
     OFFSET 0 keeps the planner from reordering batches or evaluating a locking subquery twice. A batch's row is shared
     before a place of it is taken: a batch that is being closed is waited for, and then passed over.
     """
-    conditions = (
-        _NOT_YET_THEIRS + (_WITHIN_LIMITS if limited else "") + (_OF_A_NEW_PROMPT if new_prompts else "")
-    )
+    conditions = theirs(limited=limited, new_prompts=new_prompts)
     expression = search.sql.replace("<theirs>", conditions.replace("<probe>", "OFFSET 0"))
     expression = expression.replace("<theirs, joined>", conditions.replace("<probe>", ""))
     expression = expression.replace("<lock>", "FOR NO KEY UPDATE SKIP LOCKED" if lock else "")
@@ -218,6 +253,16 @@ def query_of(search: Search, *, limited: bool = False, new_prompts: bool = False
         WHERE found.id IS NOT NULL
         LIMIT 1
     """  # noqa: S608 - no input is spliced in
+
+
+def theirs(*, limited: bool, new_prompts: bool = False) -> str:
+    """The condition in SQL on a place that the seeker of ``parameters_of`` may be given it, whatever its state:
+    ``place.task_id`` is looked at. ``<probe>`` in it is OFFSET 0, or nothing in a search that joins."""
+    return (
+        _NOT_YET_THEIRS
+        + (_WITHIN_LIMITS if limited else "")
+        + (_OF_A_NEW_PROMPT if new_prompts else _NOT_KNOWN)
+    )
 
 
 def parameters_of(seeker: Seeker, batches: Sequence[int]) -> dict[str, Any]:

@@ -24,9 +24,10 @@ HOURS_DRAWN = 72
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A day or an hour, from ``since`` on, and how many rankings came in it."""
+    """A day or an hour, from ``since`` to before ``until``, and how many rankings came in it."""
 
     since: datetime
+    until: datetime
     rankings: int
     so_far: int
 
@@ -77,6 +78,8 @@ def pace_of(batches: QuerySet[Batch], *, now: datetime | None = None) -> Pace:
     )
     hours = dict(
         Ranking.objects.filter(task__batch__in=batches, revision=1)
+        # What came by the file was ranked elsewhere, at whatever times: nobody's pace here.
+        .exclude(task__batch__kind=Batch.Kind.IMPORTED)
         .order_by()
         .values_list(TruncHour("submitted_at"))
         .annotate(Count("pk"))
@@ -86,6 +89,8 @@ def pace_of(batches: QuerySet[Batch], *, now: datetime | None = None) -> Pace:
     forecast, why_not = None, ""
     if not places["left"]:
         why_not = "All is ranked." if places["submitted"] else "There is nothing to rank."
+        if batches.filter(kind=Batch.Kind.QUALIFICATION).exists():
+            why_not = "As many come as have to qualify."
         if batches.filter(state=Batch.State.CLOSED).exists() and places["submitted"] < places["all"]:
             why_not = "Closed before all was ranked."
     elif not batches.filter(state=Batch.State.OPEN).exists():
@@ -97,7 +102,10 @@ def pace_of(batches: QuerySet[Batch], *, now: datetime | None = None) -> Pace:
         submitted=places["submitted"],
         left=places["left"],
         by_hour=by_hour,
-        steps=_steps(_by_each_hour(hours, now) if by_hour else days, now),
+        steps=_steps(
+            _by_each_hour(hours, now) if by_hour else days,
+            timedelta(hours=1) if by_hour else timedelta(days=1),
+        ),
         forecast=forecast,
         no_forecast=why_not,
     )
@@ -168,10 +176,12 @@ def _by_each_hour(hours: dict[datetime, int], now: datetime) -> dict[datetime, i
     return {each: known.get(each, 0) for each in (first + timedelta(hours=n) for n in range(number))}
 
 
-def _steps(counts: dict[datetime, int], now: datetime) -> list[Step]:
+def _steps(counts: dict[datetime, int], length: timedelta) -> list[Step]:
     so_far = 0
     steps = []
-    for since, rankings in counts.items():
+    # Where clocks are changed a day has another length: each step ends where the next begins.
+    ends = [*list(counts)[1:], *(since + length for since in list(counts)[-1:])]
+    for (since, rankings), until in zip(counts.items(), ends, strict=True):
         so_far += rankings
-        steps.append(Step(since, rankings, so_far))
+        steps.append(Step(since, until, rankings, so_far))
     return steps

@@ -221,6 +221,8 @@ def remove_member(*, project: Project, user: User) -> None:
         Refusal: they are no member, or the last manager.
     """
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    # As what is leased to them: a place is leased before they go, and opened here, or not leased at all.
+    User.objects.select_for_update(no_key=True).only("pk").get(pk=user.pk)
     _keep_a_manager(project, user)
     if not Membership.objects.filter(project=project, user=user).delete()[0]:
         raise Refusal("not_found", f"{user} is no member of {project.name}.", field="user")

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from annotation.agreement import AsKnown, as_known
-from annotation.models import Assignment, Batch, Membership, Ranking, Review, Task, User
-from annotation.ordering import find_place
+from annotation.models import Assignment, Batch, Membership, Project, Ranking, Review, Task, User
+from annotation.qualification_places import can_be_given, who_can_be_given
 from annotation.refusals import Refusal
-from annotation.standing import is_measured, pause_member, seeker_of
+from annotation.standing import exams_of, has_had_of, is_measured, must_qualify, open_batches, pause_member
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def judge(*, member: Membership, batch: Batch) -> None:
     """
     if member.qualified_at is not None or not is_measured(member) or batch.state != Batch.State.OPEN:
         return
-    if find_place([batch], seeker_of(member), lock=False) is None:
+    if not can_be_given(member, [batch]):
         conclude(member=member, batches=[batch])
 
 
@@ -126,8 +127,8 @@ def conclude(*, member: Membership, batches: Sequence[Batch]) -> bool:
         if result.share is None:
             continue
         if result.share >= batch.project.gold_bar:
-            member.qualified_at = timezone.now()
-            member.save(update_fields=["qualified_at"])
+            member.qualified_at = member.measured_since = timezone.now()
+            member.save(update_fields=["qualified_at", "measured_since"])
             return True
         failed = (
             f"In the qualification, {100 * result.share:.0f} % of the pairs were ordered as is known; "
@@ -137,6 +138,60 @@ def conclude(*, member: Membership, batches: Sequence[Batch]) -> bool:
         paused = pause_member(project=member.project, user=member.user, reason=failed)
         member.paused_at, member.pause_reason = paused.paused_at, paused.pause_reason
     return False
+
+
+class Qualification(StrEnum):
+    """How a member stands to the open qualifications.
+
+    *Stranded* is who must qualify and neither can be given a task to qualify by nor was given one: nothing comes to
+    them until a manager does something.
+    """
+
+    NOT_ASKED = "not_asked"
+    ASKED = "asked"
+    STRANDED = "stranded"
+
+
+def qualifications_of(project: Project, members: Sequence[Membership]) -> dict[int, Qualification]:
+    """By user, how some members of the project stand to its open qualifications."""
+    batches = open_batches(project)
+    exams = exams_of(batches)
+    asked = [one for one in members if must_qualify(one, batches)]
+    can = who_can_be_given(asked, exams) if asked else set()
+    found = dict.fromkeys((one.user_id for one in members), Qualification.NOT_ASKED)
+    for one in asked:
+        reached = one.user_id in can or has_had_of(one.user_id, exams)
+        found[one.user_id] = Qualification.ASKED if reached else Qualification.STRANDED
+    return found
+
+
+def stranded(project: Project) -> list[Membership]:
+    """The members who are stranded, but for those who are paused besides."""
+    asked = project.memberships.filter(role=Membership.Role.ANNOTATOR, qualified_at=None, paused_at=None)
+    members = list(asked.select_related("user", "project").order_by("user__username"))
+    found = qualifications_of(project, members)
+    return [one for one in members if found[one.user_id] == Qualification.STRANDED]
+
+
+def stranded_sentence(member: Membership) -> str:
+    """Why a member who is stranded gets no tasks, and what to do, as they are told it."""
+    return (
+        f"You must qualify before you rank in {member.project.name}, and there is no task for you to qualify by: "
+        "none that is new to you is in the languages and on the topics that you are given. Tell a manager of the "
+        "project: they can give you others, or qualify you by hand."
+    )
+
+
+def why_stranded(member: Membership) -> str:
+    """What keeps the qualification's tasks from a member who is stranded, as the end of a sentence."""
+    limits = []
+    if member.languages:
+        limits.append(f"in {' or '.join(member.languages)}")
+    if member.tags:
+        limits.append(f"tagged {' or '.join(member.tags)}")
+    if limits:
+        return f"none that is new to them is {' and '.join(limits)}"
+    return "they have had their responses in other tasks with known answers, or wrote some of them"
 
 
 def _had(annotator: User, batch: Batch) -> QuerySet[Task]:

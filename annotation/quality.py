@@ -5,14 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
-from annotation.agreement import pairs_as_known
-from annotation.answer_columns import AnswerColumns, columns_of
-from annotation.models import Batch, Ranking, Task
-from annotation.opinions import Opinions, tier_table
+from annotation.answer_columns import AnswerColumns
+from annotation.known_accuracy import gold_answers, known_answers
+from annotation.models import Batch
 from annotation.ratios import Ratio, ratios
-from annotation.submitting import current_rankings
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds spent on a ranking: the 10th, 25th, 50th, 75th and 90th percentile of them."""
+
+    p10: float
+    p25: float
+    median: float
+    p75: float
+    p90: float
+
+
+PERCENTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,20 +33,25 @@ class AnnotatorFigures:
 
     Attributes:
         annotator: the username.
-        median_seconds: spent on a ranking.
+        times: spent on a ranking.
         seconds_per_1000: the median of seconds for each thousand characters of the responses, which makes annotators
             of short and of long tasks comparable.
         agreement: the share of pairs of responses on which they and another annotator of the task say the same.
-        gold_accuracy: the share of pairs that they order as is known, of these batches' gold tasks and of the project's
-            gold batches; see `agreement.pairs_as_known`.
+        gold_accuracy: of the project's gold tasks that measure them: what is held against the bar.
+        known_accuracy: of the tasks of these batches whose answer is known. Both: see `annotation.known_accuracy`.
     """
 
     annotator: str
     rankings: int
-    median_seconds: float | None
+    times: Times | None
     seconds_per_1000: float | None
     agreement: Ratio
     gold_accuracy: Ratio
+    known_accuracy: Ratio
+
+    @property
+    def median_seconds(self) -> float | None:
+        return self.times.median if self.times else None
 
 
 def batches_of(batch: Batch) -> QuerySet[Batch]:
@@ -48,32 +65,21 @@ def annotator_figures(answers: AnswerColumns) -> list[AnnotatorFigures]:
     with np.errstate(divide="ignore", invalid="ignore"):
         paces = answers.seconds / (answers.length.sum(axis=1)[answers.task] / 1000)
     paces[~np.isfinite(paces)] = np.nan
-    seconds, paced = (_medians(each, answers.annotator, count) for each in (answers.seconds, paces))
-    agreement, gold = _agreement_with_others(answers), gold_accuracies(answers)
+    times, paced = (
+        times_of(answers.seconds, answers.annotator, count),
+        _medians(paces, answers.annotator, count),
+    )
+    agreement = _agreement_with_others(answers)
+    projects = set(answers.batches.values_list("project", flat=True))
+    people = answers.annotators.tolist()
+    gold = gold_answers(projects, people).accuracies(answers.annotators)
+    known = known_answers(answers.batches, people).accuracies(answers.annotators)
     rankings = np.bincount(answers.annotator, minlength=count)
     figures = [
-        AnnotatorFigures(name, int(rankings[n]), seconds[n], paced[n], agreement[n], gold[n])
+        AnnotatorFigures(name, int(rankings[n]), times[n], paced[n], agreement[n], gold[n], known[n])
         for n, name in enumerate(answers.names)
     ]
     return sorted(figures, key=lambda one: -one.rankings)
-
-
-def gold_accuracies(answers: AnswerColumns) -> list[Ratio]:
-    """Each annotator's share of gold pairs ordered as is known, in the order of ``answers.names``."""
-    golden = Task.objects.filter(gold_tiers__isnull=False)
-    projects = answers.batches.values("project")
-    there = golden.filter(
-        Q(batch__in=answers.batches) | Q(batch__kind=Batch.Kind.GOLD, batch__project__in=projects)
-    )
-    known = dict(there.values_list("pk", "gold_tiers"))
-    rankings = Ranking.objects.filter(task__in=known, annotator__in=answers.annotators.tolist())
-    told = columns_of(current_rankings(rankings), answers.batches)
-    if not len(told):
-        return [Ratio()] * len(answers.names)
-    right = tier_table([known[pk] or [] for pk in told.tasks.tolist()], told.width)
-    as_known, pairs = pairs_as_known(told.opinions, Opinions(told.task, right[told.task], len(told.tasks)))
-    who = np.searchsorted(answers.annotators, told.annotators)[told.annotator]
-    return ratios(as_known, pairs, who, len(answers.names))
 
 
 def _agreement_with_others(answers: AnswerColumns) -> list[Ratio]:
@@ -92,13 +98,20 @@ def _agreement_with_others(answers: AnswerColumns) -> list[Ratio]:
     )
 
 
+def times_of(seconds: np.ndarray, group: np.ndarray, groups: int) -> list[Times | None]:
+    """The times of each group, where one was measured. Shape of ``seconds`` and ``group``: ``(rankings,)``."""
+    each = _by_group(seconds, group, groups)
+    return [Times(*np.quantile(own, PERCENTILES).tolist()) if len(own) else None for own in each]
+
+
 def _medians(figures: np.ndarray, group: np.ndarray, groups: int) -> list[float | None]:
     """The median of each group's known figures."""
+    return [float(np.median(own)) if len(own) else None for own in _by_group(figures, group, groups)]
+
+
+def _by_group(figures: np.ndarray, group: np.ndarray, groups: int) -> list[np.ndarray]:
+    """Each group's known figures, in order."""
     known = ~np.isnan(figures)
     order = np.lexsort((figures[known], group[known]))
     figures, sizes = figures[known][order], np.bincount(group[known], minlength=groups)
-    starts = np.cumsum(sizes) - sizes
-    return [
-        float(np.median(figures[start : start + size])) if size else None
-        for start, size in zip(starts.tolist(), sizes.tolist(), strict=True)
-    ]
+    return np.split(figures, np.cumsum(sizes)[:-1])

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import norm
 from scipy.stats import t as student
 
 FEWEST_ITEMS = 10
-"""Below that an interval is None."""
+"""From so many items on, their linear variance is trusted. Of fewer, an interval to be read is None, and a bound to be
+held against a bar is Wilson's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,26 +34,62 @@ def ratios(parts: np.ndarray, wholes: np.ndarray, group: np.ndarray, groups: int
         parts, wholes: of each item, cases that count and cases. Shape: ``(items,)``.
         group: of each item, from 0. Shape: ``(items,)``.
     """
-    told = wholes > 0
-    parts, wholes, group = parts[told], wholes[told], group[told]
-    items = np.bincount(group, minlength=groups)
-    part, whole = (np.bincount(group, column, groups) for column in (parts, wholes))
-    share = np.divide(part, whole, out=np.zeros(groups), where=whole > 0)
-    squares = np.bincount(group, (parts - share[group] * wholes) ** 2, groups)
+    spread = _spread(parts, wholes, group, groups)
     found = []
     for n in range(groups):
-        if not whole[n]:
+        share, whole, items, error = (column[n] for column in spread)
+        if not whole:
             found.append(Ratio())
-        elif items[n] < FEWEST_ITEMS or squares[n] < 1e-12:
-            found.append(Ratio(float(share[n]), of=round(whole[n])))
+        elif items < FEWEST_ITEMS or not error:
+            found.append(Ratio(float(share), of=round(whole)))
         else:
-            error = np.sqrt(items[n] / (items[n] - 1) * squares[n]) / whole[n]
-            reach = float(student.ppf(0.975, items[n] - 1) * error)
-            low, high = max(0.0, share[n] - reach), min(1.0, share[n] + reach)
-            found.append(Ratio(float(share[n]), float(low), float(high), round(whole[n])))
+            reach = float(student.ppf(0.975, items - 1) * error)
+            low, high = max(0.0, share - reach), min(1.0, share + reach)
+            found.append(Ratio(float(share), float(low), float(high), round(whole)))
     return found
 
 
 def ratio(parts: np.ndarray, wholes: np.ndarray) -> Ratio:
     """One group's, see `ratios`."""
     return ratios(parts, wholes, np.zeros(len(parts), np.int64), 1)[0]
+
+
+def upper_bound(parts: np.ndarray, wholes: np.ndarray, *, chance: float) -> float | None:
+    """The bound that the share of all such items lies above with a probability of ``chance`` at most; None where there
+    is no case.
+
+    It is Student's, as of `ratios`. Of fewer than ``FEWEST_ITEMS`` items, whose variance is hardly known, it is
+    Wilson's (1927, "Probable inference, the law of succession, and statistical inference"), as if each item were one
+    case that counts or does not: no share of items, each from 0 to 1, varies more. Items of unequal size count as so
+    many equal ones as give a sum as sure as theirs (Kish 1965, "Survey Sampling", section 11.7).
+
+    Args:
+        parts, wholes: of each item, cases that count and cases. Shape: ``(items,)``.
+    """
+    ((share,), (whole,), (items,), (error,)) = _spread(parts, wholes, np.zeros(len(parts), np.int64), 1)
+    if not whole:
+        return None
+    if items >= FEWEST_ITEMS:
+        return float(share + student.ppf(1 - chance, items - 1) * error)
+    z, equal = norm.ppf(1 - chance), whole**2 / (wholes**2).sum()
+    reach = z * np.sqrt(share * (1 - share) / equal + (z / equal) ** 2 / 4)
+    return float((share + z**2 / equal / 2 + reach) / (1 + z**2 / equal))
+
+
+def _spread(
+    parts: np.ndarray, wholes: np.ndarray, group: np.ndarray, groups: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Each group's share, cases, items with a case, and the share's standard error by its linear variance, 0 where all
+    items give the same share or there is but one. Shape of each: ``(groups,)``."""
+    told = wholes > 0
+    parts, wholes, group = parts[told], wholes[told], group[told]
+    items = np.bincount(group, minlength=groups)
+    part, whole = (np.bincount(group, column, groups) for column in (parts, wholes))
+    share = np.divide(part, whole, out=np.zeros(groups), where=whole > 0)
+    squares = np.bincount(group, (parts - share[group] * wholes) ** 2, groups)
+    told_apart = (squares > 1e-12) & (items > 1)
+    error = np.zeros(groups)
+    error[told_apart] = (
+        np.sqrt(items[told_apart] / (items[told_apart] - 1) * squares[told_apart]) / whole[told_apart]
+    )
+    return share, whole, items, error

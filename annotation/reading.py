@@ -1,10 +1,12 @@
-"""Rows out of JSONL, CSV and Parquet files that people upload."""
+"""Rows out of JSON, CSV and Parquet files that people upload, packed or not."""
 
 from __future__ import annotations
 
 import codecs
 import csv
+import io
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import PurePath
 from typing import IO, Any
@@ -12,8 +14,10 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from annotation.json_arrays import read_json_array
 from annotation.refusals import LineError, Refusal
 from annotation.rows import Row
+from annotation.unpacking import unpacked
 from config.api_parsing import fault_of_json
 
 LONGEST_LINE = 2**22
@@ -26,7 +30,7 @@ PARQUET_ROWS = 256
 csv.field_size_limit(LONGEST_LINE)
 
 
-def read_rows(file: IO[bytes], filename: str) -> Iterator[tuple[int, Row]]:
+def read_rows(file: IO[bytes], filename: str, *, typed: bool = True) -> Iterator[tuple[int, Row]]:
     """Yield the file's rows with their line numbers (of Parquet: row numbers), from 1, without holding the file.
 
     A line that cannot be read comes as a LineError in its row's place, so that an import can tell of all bad lines.
@@ -34,24 +38,72 @@ def read_rows(file: IO[bytes], filename: str) -> Iterator[tuple[int, Row]]:
     ``context`` and ``tags`` hold JSON (tags also plain words between commas), an empty cell is no value.
 
     Args:
-        file: open for reading bytes; for Parquet it must seek.
-        filename: its ending tells the format: .jsonl, .ndjson, .csv, .tsv, .parquet.
+        file: open for reading bytes; it must seek.
+        filename: its ending tells the format: .jsonl, .ndjson, .json (an array, or an object a line), .csv, .tsv,
+            .parquet; each may have .gz or .zst after it.
+        typed: whether a CSV's columns of those names must be what Rankloop's own rows have in them; else what is no
+            list or object there stays text.
 
     Raises:
         Refusal: the format is unknown, or the file as a whole is not of its format.
     """
+    packed = file
+    file, filename = unpacked(file, filename, _size_of(file))
     ending = PurePath(filename).suffix.lower()
     if ending in (".jsonl", ".ndjson"):
         return _read_jsonl(file, filename)
+    if ending == ".json":
+        return _read_json(file, filename)
     if ending in (".csv", ".tsv"):
-        return _read_csv(file, filename, "\t" if ending == ".tsv" else ",")
+        return _read_csv(file, filename, "\t" if ending == ".tsv" else ",", typed)
     if ending == ".parquet":
-        return _read_parquet(file, filename)
+        return _read_parquet(file if file is packed else _on_disk(file), filename)
     raise Refusal(
         "invalid",
-        f"{filename}: the ending {ending or '(none)'} is unknown; name the file .jsonl, .csv, .tsv or .parquet.",
+        f"{filename}: the ending {ending or '(none)'} is unknown; name the file .jsonl, .json, .csv, .tsv or .parquet, "
+        "with .gz or .zst after it if it is packed.",
         field="file",
     )
+
+
+def _size_of(file: IO[bytes]) -> int:
+    begin = file.tell()
+    size = file.seek(0, io.SEEK_END)
+    file.seek(begin)
+    return size
+
+
+def _on_disk(file: IO[bytes]) -> IO[bytes]:
+    """What was packed, in a file that can seek and is gone when it is closed."""
+    kept = tempfile.TemporaryFile()  # noqa: SIM115 (its reader closes it)
+    while piece := file.read(2**20):
+        kept.write(piece)
+    kept.seek(0)
+    return kept
+
+
+def _read_json(file: IO[bytes], filename: str) -> Iterator[tuple[int, Row]]:
+    """An array, or, as many that are named so are, an object a line."""
+    buffered = file if isinstance(file, io.BufferedReader) else io.BufferedReader(_Bytes(file), 2**20)
+    begin = buffered.peek(64).removeprefix(codecs.BOM_UTF8).lstrip()
+    if begin.startswith(b"["):
+        return read_json_array(buffered, LONGEST_LINE)
+    return _read_jsonl(buffered, filename)
+
+
+class _Bytes(io.RawIOBase):
+    """An uploaded file, so that it can be looked into before it is read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        piece = self.file.read(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
 
 
 def _read_jsonl(file: IO[bytes], filename: str) -> Iterator[tuple[int, Row]]:
@@ -101,7 +153,7 @@ def _lines(file: IO[bytes], filename: str) -> Iterator[tuple[int, str | LineErro
             )
 
 
-def _read_csv(file: IO[bytes], filename: str, delimiter: str) -> Iterator[tuple[int, Row]]:
+def _read_csv(file: IO[bytes], filename: str, delimiter: str, typed: bool) -> Iterator[tuple[int, Row]]:
     source = _CsvLines(file, filename)
     reader = csv.reader(source, delimiter=delimiter, strict=True)
     try:
@@ -127,7 +179,7 @@ def _read_csv(file: IO[bytes], filename: str, delimiter: str) -> Iterator[tuple[
             yield start, LineError(start, "", source.error.reason)
             source.error = None
         elif any(cells):
-            yield start, _csv_row(start, names, cells)
+            yield start, _csv_row(start, names, cells, typed)
 
 
 class _CsvLines:
@@ -155,7 +207,7 @@ def _check_header(names: list[str], filename: str) -> None:
             raise Refusal("invalid", f"{filename}: the header line {what}.", field="file")
 
 
-def _csv_row(number: int, names: list[str], cells: list[str]) -> Row:
+def _csv_row(number: int, names: list[str], cells: list[str], typed: bool) -> Row:
     if len(cells) != len(names):
         return LineError(number, "", f"has {len(cells)} cells; the header has {len(names)}")
     row: dict[str, Any] = {}
@@ -166,11 +218,13 @@ def _csv_row(number: int, names: list[str], cells: list[str]) -> Row:
             row[name] = int(cell)
         elif name in JSON_COLUMNS and (name != "tags" or cell.lstrip().startswith("[")):
             try:
-                row[name] = json.loads(cell)
+                row[name] = json.loads(cell) if typed or cell.lstrip()[:1] in ("[", "{") else cell
             except RecursionError:
                 return LineError(number, name, "is nested too deeply")
             except ValueError as error:
-                return LineError(number, name, f"is not JSON: {fault_of_json(error)}")
+                if typed:
+                    return LineError(number, name, f"is not JSON: {fault_of_json(error)}")
+                row[name] = cell
         elif name == "tags":
             row[name] = [tag.strip() for tag in cell.split(",") if tag.strip()]
         else:

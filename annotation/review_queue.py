@@ -92,6 +92,22 @@ def queue(*, project: Project, reviewer: User, batch: Batch | None = None) -> li
     return [each for each in found if each.task not in own]
 
 
+def awaiting(batch: Batch, *, live: bool = True) -> list[Waiting]:
+    """What of a batch awaits a review, by whomever, the most urgent first; of the reviewer's own tasks too.
+
+    Args:
+        live: as it is now. Else, where finding it takes long, at most `MOST_KEPT` of what was found a moment ago.
+    """
+    if not live and (kept := cache.get(_kept_of(batch))):
+        return list(kept)
+    began = time.monotonic()
+    found = _look(batch.project, _awaits_review(batch.project).filter(batch=batch))
+    seconds = time.monotonic() - began
+    if seconds > SLOW_SEARCH:
+        cache.set(_kept_of(batch), found[:MOST_KEPT], 20 * seconds)
+    return found
+
+
 def most_urgent(*, project: Project, reviewer: User) -> list[Waiting]:
     """The first of the queue, of at most `MOST_KEPT`; where finding it takes long, without what came a moment ago."""
     own = own_tasks(project, reviewer)
@@ -292,3 +308,7 @@ def _passed_by(project: Project, reviewer: User) -> str:
 
 def _kept(project: Project) -> str:
     return f"review-queue:{project.pk}"
+
+
+def _kept_of(batch: Batch) -> str:
+    return f"review-queue-of-batch:{batch.pk}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from django.db import connection, transaction
 from django.db.models import Count, QuerySet
@@ -15,6 +16,7 @@ from annotation.refusals import Refusal
 from annotation.returning import returned_note, returned_rankings
 from annotation.review_queue import complete_tasks, forget_count, own_tasks, release_claim
 from annotation.showing_reviews import version_of
+from annotation.signals import task_reviewed
 from annotation.submitting import current_rankings
 
 Verdict = Review.Verdict
@@ -61,7 +63,8 @@ def review_task(
 
     *Accepted* says that its rankings are fine. *Returned* asks the annotator of one ranking to amend it; the ranking
     counts as it is until they do. *Adjudicated* gives the right order, which counts as gold from then on and replaces
-    an earlier one. Earlier verdicts stay.
+    an earlier one. Earlier verdicts stay. The same verdict sent again, since its receipt was lost, is answered with the
+    first one's review.
 
     Args:
         version: of ``version_of``, as the reviewer read the task.
@@ -76,19 +79,30 @@ def review_task(
     task = _lock(task_id)
     project = task.batch.project
     require_role(user=reviewer, project=project, role=Role.REVIEWER)
-    require_reviewable(task, reviewer)
-    _require_unchanged(task, version)
     note = check_note(note)
     _check_fields(verdict, ranking_id, tiers)
+    own = task.reviews.filter(reviewer=reviewer, version=version).exclude(version="").first()
+    if own is not None and (own.verdict, own.ranking_id, own.tiers, own.note) == (
+        verdict,
+        ranking_id,
+        tiers,
+        note,
+    ):
+        return own
+    require_reviewable(task, reviewer)
+    _require_unchanged(task, version, own)
     if verdict == Verdict.ADJUDICATED:
-        review = adjudicate(task=task, tiers=tiers, by=reviewer, note=note)
+        review = adjudicate(task=task, tiers=tiers, by=reviewer, note=note, version=version)
     else:
         returned = _check_return(task, ranking_id, note) if verdict == Verdict.RETURNED else None
         review = Review.objects.create(
-            task=task, reviewer=reviewer, verdict=verdict, note=note, ranking=returned
+            task=task, reviewer=reviewer, verdict=verdict, note=note, ranking=returned, version=version
         )
     release_claim(task.pk, reviewer)
     forget_count(project)
+    transaction.on_commit(
+        partial(task_reviewed.send_robust, sender=Batch, batch_id=task.batch_id), robust=True
+    )
     return review
 
 
@@ -157,10 +171,18 @@ def _lock(task_id: int) -> Task:
     return task
 
 
-def _require_unchanged(task: Task, version: str) -> None:
+def _require_unchanged(task: Task, version: str, own: Review | None) -> None:
+    """``own``: what this reviewer said of this version before."""
     now = version_of(task)
     if version == now:
         return
+    if own is not None:
+        raise Refusal(
+            "conflict",
+            f"You have judged this task already ({own.verdict}), and this verdict is another one, so it was not taken. "
+            "Reload the page to look at it again.",
+            field="version",
+        )
     if str(version).partition(".")[0] != now.partition(".")[0]:
         raise Refusal(
             "conflict",

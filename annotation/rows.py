@@ -137,14 +137,14 @@ class Checking:
 
 def prompt_of(row: Mapping[str, Any]) -> Prompt:
     """The row as a prompt, without project and split. Raises BadField."""
-    messages = _messages_of(row)
+    messages = messages_of(row)
     return Prompt(
         messages=messages,
         digest=digest_of(messages),
-        context=_context(row.get("context")),
-        tags=_tags(row.get("tags")),
-        key=_short(row, "key", 200),
-        language=_short(row, "language", 20),
+        context=context_of(row.get("context")),
+        tags=tags_of(row.get("tags")),
+        key=short_text(row, "key", 200),
+        language=short_text(row, "language", 20),
     )
 
 
@@ -155,7 +155,7 @@ def reply_of(row: Mapping[str, Any]) -> Reply:
         raise BadField("response", "give text or response, not both")
     return Reply(
         names=_names(row),
-        text=_text(row.get(field), field),
+        text=text_of(row.get(field), field),
         index=_count(row.get("index"), "index", LARGEST_INDEX),
         tokens=_count(row.get("tokens"), "tokens", LARGEST_COUNT),
     )
@@ -163,25 +163,25 @@ def reply_of(row: Mapping[str, Any]) -> Reply:
 
 def _names(row: Mapping[str, Any]) -> tuple[str, str]:
     if row.get("digest") is not None:
-        return "digest", _text(row["digest"], "digest")
+        return "digest", text_of(row["digest"], "digest")
     if row.get("key") not in (None, ""):
-        return "key", _text(row["key"], "key")
+        return "key", text_of(row["key"], "key")
     if row.get("prompt") is None and row.get("messages") is None:
         raise BadField("prompt", "name the prompt by key, digest, prompt or messages")
-    return "digest", digest_of(_messages_of(row))
+    return "digest", digest_of(messages_of(row))
 
 
-def _messages_of(row: Mapping[str, Any]) -> list[dict[str, str]]:
+def messages_of(row: Mapping[str, Any]) -> list[dict[str, str]]:
     prompt, messages = row.get("prompt"), row.get("messages")
     if prompt is not None and messages is not None:
         raise BadField("messages", "give prompt or messages, not both")
     if isinstance(prompt, str):
-        return [{"role": "user", "content": _filled(prompt, "prompt")}]
+        return [{"role": "user", "content": filled_text(prompt, "prompt")}]
     field = "prompt" if prompt is not None else "messages"
     messages = prompt if prompt is not None else messages
     if messages is None:
         raise BadField("prompt", "is missing: give text, or a list of messages with role and content")
-    if not _is_list(messages) or not messages:
+    if not is_list(messages) or not messages:
         raise BadField(
             field, f"must be text or a list of messages with role and content, not {messages!r:.60}"
         )
@@ -198,13 +198,13 @@ def _message(message: Any, field: str, number: int) -> dict[str, str]:
         raise BadField(f"{field}.role", f"must be one of {', '.join(ROLES)}, not {message['role']!r:.60}")
     if message["role"] == "system" and number:
         raise BadField(f"{field}.role", "a system message can only be the first")
-    return {"role": message["role"], "content": _filled(message["content"], f"{field}.content")}
+    return {"role": message["role"], "content": filled_text(message["content"], f"{field}.content")}
 
 
-def _context(passages: Any) -> list[dict[str, str]]:
+def context_of(passages: Any) -> list[dict[str, str]]:
     if passages is None:
         return []
-    if not _is_list(passages):
+    if not is_list(passages):
         raise BadField("context", f"must be a list of passages, not {passages!r:.60}")
     checked = []
     for number, passage in enumerate(passages):
@@ -215,9 +215,9 @@ def _context(passages: Any) -> list[dict[str, str]]:
             )
         checked.append(
             {
-                "id": _filled(passage.get("id"), f"{field}.id"),
-                "title": _text(passage.get("title") or "", f"{field}.title"),
-                "text": _filled(passage.get("text"), f"{field}.text"),
+                "id": filled_text(passage.get("id"), f"{field}.id"),
+                "title": text_of(passage.get("title") or "", f"{field}.title"),
+                "text": filled_text(passage.get("text"), f"{field}.text"),
                 "url": _url(passage.get("url") or "", f"{field}.url"),
             }
         )
@@ -226,36 +226,36 @@ def _context(passages: Any) -> list[dict[str, str]]:
     return checked
 
 
-def _tags(tags: Any) -> list[str]:
+def tags_of(tags: Any) -> list[str]:
     if tags is None:
         return []
-    if not _is_list(tags):
+    if not is_list(tags):
         raise BadField("tags", f"must be a list of text, not {tags!r:.60}")
-    return [_filled(tag, f"tags[{number}]").strip() for number, tag in enumerate(tags)]
+    return [filled_text(tag, f"tags[{number}]").strip() for number, tag in enumerate(tags)]
 
 
 def _url(value: Any, field: str) -> str:
-    url = _text(value, field)
+    url = text_of(value, field)
     if url and not url.lower().startswith(("http://", "https://")):
         raise BadField(field, f"must start with http:// or https://, not {url!r:.60}")
     return url
 
 
-def _short(row: Mapping[str, Any], field: str, longest: int) -> str:
-    text = _text(row.get(field) if row.get(field) is not None else "", field)
+def short_text(row: Mapping[str, Any], field: str, longest: int) -> str:
+    text = text_of(row.get(field) if row.get(field) is not None else "", field)
     if len(text) > longest:
         raise BadField(field, f"has {len(text)} characters; {longest} are allowed")
     return text
 
 
-def _filled(value: Any, field: str) -> str:
-    text = _text(value, field)
+def filled_text(value: Any, field: str) -> str:
+    text = text_of(value, field)
     if not text.strip():
         raise BadField(field, "is empty")
     return text
 
 
-def _text(value: Any, field: str) -> str:
+def text_of(value: Any, field: str) -> str:
     if value is None:
         raise BadField(field, "is missing")
     if not isinstance(value, str):
@@ -277,5 +277,5 @@ def _count(value: Any, field: str, largest: int) -> int | None:
     return value
 
 
-def _is_list(value: Any) -> bool:
+def is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))

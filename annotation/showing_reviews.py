@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any, cast
 
 from annotation.agreement import Tiers, order_of
+from annotation.lettering import letter_of
 from annotation.models import Batch, Ranking, Task
 from annotation.returning import with_returned_note
 from annotation.showing import rules_of
@@ -33,8 +34,8 @@ def review_view(task: Task) -> dict[str, Any]:
 
     Returns:
         ``task``, ``batch`` (id), ``version`` (goes with the verdict), ``closed`` (whether its batch is, so that
-        nothing can be returned), ``prompt`` (messages), ``context`` (passages), ``responses`` (``{"number", "text",
-        "ended"}``, by number, which were dealt at random), ``rules`` (``ties``, ``partial``), ``rankings`` (see
+        nothing can be returned), ``prompt`` (messages), ``context`` (passages), ``responses`` (``{"number", "letter",
+        "text", "ended"}``, by number, which were dealt at random), ``rules`` (``ties``, ``partial``), ``rankings`` (see
         ``_shown``, in an order that follows from the task's seed), ``divided`` (see `Divided`, the most divided pair
         first), ``gold_tiers`` and ``reviews`` (earlier verdicts).
     """
@@ -53,7 +54,7 @@ def review_view(task: Task) -> dict[str, Any]:
             for passage in task.prompt.context
         ],
         "responses": [
-            {"number": number, "text": text, "ended": ended}
+            {"number": number, "letter": letter_of(number), "text": text, "ended": ended}
             for number, text, ended in task.task_responses.order_by("position").values_list(
                 "position", "response__text", "response__ended"
             )

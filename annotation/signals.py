@@ -8,3 +8,6 @@ batch_completed = Signal()
 
 batch_closing = Signal()
 """A change: a batch is closed. Sent with ``batch``; a receiver that raises undoes it."""
+
+task_reviewed = Signal()
+"""A hint: a reviewer gave a verdict on a task. Sent with its ``batch_id``."""

@@ -1,4 +1,4 @@
-"""Which split a prompt is in, for ever: it follows from a hash of the prompt alone."""
+"""Which split a prompt is in by its hash. Near duplicates share one: `annotation.near_duplicates`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def digest_of(messages: Sequence[Mapping[str, str]]) -> str:
     Args:
         messages: ``{"role", "content"}`` each.
     """
-    plain = [[message["role"], _normalised(message["content"])] for message in messages]
+    plain = [[message["role"], normalised(message["content"])] for message in messages]
     return hashlib.sha256(json.dumps(plain, ensure_ascii=True).encode()).hexdigest()
 
 
@@ -32,6 +32,7 @@ def split_of(digest: str, held_out_share: float) -> str:
     return Prompt.Split.HELD_OUT.value if position < held_out_share else Prompt.Split.TRAIN.value
 
 
-def _normalised(text: str) -> str:
+def normalised(text: str) -> str:
+    """The text as it is compared: without differences of case, spacing and Unicode form."""
     # Casefolding may leave characters decomposed, so the form is made last.
     return unicodedata.normalize("NFC", " ".join(unicodedata.normalize("NFC", text).casefold().split()))

@@ -12,9 +12,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from annotation import leasing
-from annotation.models import Assignment, Batch, Membership, Project, User
-from annotation.ordering import Seeker, find_place
+from annotation.models import Assignment, Batch, Membership, Project, Skip, User
 from annotation.projects import Role, add_member, require_role
+from annotation.qualification_places import can_be_given
 from annotation.refusals import Refusal, require_storable
 
 LONGEST_REASON = 300
@@ -60,24 +60,25 @@ def must_qualify(member: Membership, batches: Iterable[Batch]) -> bool:
     Args:
         batches: the project's open ones.
     """
-    asks = any(batch.kind == Batch.Kind.QUALIFICATION for batch in batches)
-    return asks and member.qualified_at is None and is_measured(member)
+    return bool(exams_of(batches)) and member.qualified_at is None and is_measured(member)
 
 
-def seeker_of(member: Membership) -> Seeker:
-    return Seeker(
-        annotator=member.user_id,
-        project=member.project_id,
-        languages=tuple(member.languages),
-        tags=tuple(member.tags),
-    )
+def exams_of(batches: Iterable[Batch]) -> list[Batch]:
+    """Of the project's open batches, the qualification batches."""
+    return [batch for batch in batches if batch.kind == Batch.Kind.QUALIFICATION]
+
+
+def has_had_of(annotator: User | int, batches: Iterable[Batch]) -> bool:
+    """Whether the annotator ranked, passed by or holds a task of these batches."""
+    of_them = {"annotator": annotator, "task__batch__in": list(batches)}
+    return Assignment.objects.filter(**of_them).exists() or Skip.objects.filter(**of_them).exists()
 
 
 def open_batches(project: Project) -> list[Batch]:
     """The project's open batches of every kind, in the order in which they are handed out."""
     return list(
         project.batches.filter(state=Batch.State.OPEN)
-        .only("pk", "project", "kind", "order", "max_per_annotator", "priority")
+        .only("pk", "project", "kind", "order", "control_share", "max_per_annotator", "priority")
         .order_by("-priority", "pk")
     )
 
@@ -152,18 +153,22 @@ def pause_member(*, project: Project, user: User, reason: str = "") -> Membershi
 def lift_pause(*, project: Project, user: User) -> Membership:
     """Hand them tasks again, and measure them anew: gold tasks that they ranked before count no more.
 
-    Somebody who has to qualify goes on with the qualification tasks that they have not had. Where none is left, the
-    manager who lifts the pause answers for them: they are qualified.
+    Somebody who has to qualify goes on with the qualification tasks that they have not had. Where none is left of those
+    that they were tested by, the manager who lifts the pause answers for them: they are qualified. Who was never tested
+    is not: a qualification that is open, or comes later, asks them.
 
     Raises:
         Refusal: they are no member.
     """
     member = _locked(project, user)
     if member.paused_at is not None:
-        member.paused_at, member.pause_reason = None, ""
-        if not _has_qualification_left(member):
-            member.qualified_at = timezone.now()
-        member.save(update_fields=["paused_at", "pause_reason", "qualified_at"])
+        now = timezone.now()
+        member.paused_at, member.pause_reason, member.measured_since = None, "", now
+        batches = open_batches(project)
+        exams = exams_of(batches)
+        if must_qualify(member, batches) and has_had_of(user, exams) and not can_be_given(member, exams):
+            member.qualified_at = now
+        member.save(update_fields=["paused_at", "pause_reason", "qualified_at", "measured_since"])
     return member
 
 
@@ -176,8 +181,9 @@ def set_qualified(*, project: Project, user: User, qualified: bool) -> Membershi
         Refusal: they are no member.
     """
     member = _locked(project, user)
-    member.qualified_at = timezone.now() if qualified else None
-    member.save(update_fields=["qualified_at"])
+    now = timezone.now()
+    member.qualified_at, member.measured_since = now if qualified else None, now
+    member.save(update_fields=["qualified_at", "measured_since"])
     return member
 
 
@@ -226,14 +232,6 @@ def _locked(project: Project, user: User) -> Membership:
     if member is None:
         raise Refusal("not_found", f"{user} is no member of {project.name}.", field="user")
     return member
-
-
-def _has_qualification_left(member: Membership) -> bool:
-    open_ones = open_batches(member.project)
-    if not must_qualify(member, open_ones):
-        return False
-    exams = [batch for batch in open_ones if batch.kind == Batch.Kind.QUALIFICATION]
-    return find_place(exams, seeker_of(member), lock=False) is not None
 
 
 def _checked(limits: Sequence[str], field: str) -> list[str]:

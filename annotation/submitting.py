@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, QuerySet
 
+from annotation.amending import require_amendable
 from annotation.answering import DemonstrationGiven, FlagGiven, Given, Ratings, Strengths, Tiers, check_answer
 from annotation.batching import is_complete
-from annotation.leasing import lock_place, require_lease, require_not_closed, share_batch
+from annotation.leasing import PlaceId, lock_place, require_lease, require_not_closed, share_batch
 from annotation.measuring import after_answer
 from annotation.models import Assignment, Batch, Ranking, User
 from annotation.projects import Role, find_project, require
 from annotation.refusals import Refusal
+from annotation.revisions import current_rankings
 from annotation.signals import batch_completed
 from annotation.uncertainty import update_uncertainty
+
+__all__ = ["amend", "current_rankings", "submit"]
 
 
 def submit(
     *,
     annotator: User,
-    assignment_id: int,
+    assignment_id: PlaceId,
     lease: UUID | str,
     key: UUID | str,
     tiers: Tiers,
@@ -37,6 +39,7 @@ def submit(
     """Take the ranking of a leased place.
 
     Args:
+        assignment_id: of the place; from outside, its public id.
         lease: the one that ``next_assignment`` gave.
         key: the client's own name for this submission; the same key again returns the first one's ranking.
         tiers: response numbers, best tier first; numbers in one tier are tied, those in none are unranked.
@@ -54,6 +57,7 @@ def submit(
     """
 
     def answer(place: Assignment) -> int:
+        require_not_closed(place.batch)
         require_lease(place, annotator=annotator, lease=lease)
         place.state, place.lease, place.leased_until = Assignment.State.SUBMITTED, None, None
         place.save(update_fields=["state", "lease", "leased_until"])
@@ -74,7 +78,7 @@ def submit(
 def amend(
     *,
     annotator: User,
-    assignment_id: int,
+    assignment_id: PlaceId,
     key: UUID | str,
     tiers: Tiers,
     strengths: Strengths | None = None,
@@ -84,7 +88,8 @@ def amend(
     rationale: str = "",
     seconds: float | None = None,
 ) -> Ranking:
-    """Take a new revision of a ranking of one's own, while its batch is not closed. Arguments as of ``submit``.
+    """Take a new revision of a ranking of one's own, while its batch is not closed (see `amending`). Arguments as of
+    ``submit``.
 
     A revision is a whole answer: what of the earlier one is not given again no longer counts.
 
@@ -93,6 +98,7 @@ def amend(
     """
 
     def answer(place: Assignment) -> int:
+        require_amendable(place)
         if place.state != Assignment.State.SUBMITTED or place.annotator_id != annotator.pk:
             raise Refusal(
                 "not_found", "You have not submitted a ranking of this task, so there is none to amend."
@@ -111,21 +117,9 @@ def amend(
     return _take(annotator, assignment_id, key, given, answer)
 
 
-def current_rankings(of: Batch | QuerySet[Batch] | QuerySet[Ranking]) -> QuerySet[Ranking]:
-    """The rankings that count: each place's latest revision, of a batch, of several, or among some rankings."""
-    if isinstance(of, Batch):
-        rankings = Ranking.objects.filter(task__batch=of)
-    elif of.model is Ranking:
-        rankings = of
-    else:
-        rankings = Ranking.objects.filter(task__batch__in=cast("QuerySet[Batch]", of))
-    later = Ranking.objects.filter(assignment=OuterRef("assignment"), revision__gt=OuterRef("revision"))
-    return rankings.filter(~Exists(later))
-
-
 def _take(
     annotator: User,
-    assignment_id: int,
+    place_id: PlaceId,
     key: UUID | str,
     given: Given,
     answer: Callable[[Assignment], int],
@@ -133,15 +127,14 @@ def _take(
     key = _as_key(key)
     try:
         with transaction.atomic():
-            batch = share_batch(assignment_id)
-            place = lock_place(assignment_id)
+            batch = share_batch(place_id)
+            place = lock_place(place_id)
             leased = place.state == Assignment.State.LEASED and place.annotator_id == annotator.pk
             # What they hold they have seldom submitted; where they have, the key's constraint says so.
-            if not leased and (earlier := _submitted_as(annotator, key, assignment_id)) is not None:
+            if not leased and (earlier := _submitted_as(annotator, key, place_id)) is not None:
                 return earlier
             batch.project, role = find_project(user=annotator, pk=batch.project_id)
             require(role, Role.ANNOTATOR, batch.project)
-            require_not_closed(batch)
             place.batch = batch
             revision = answer(place)
             ranking = check_answer(given, place=place, project=batch.project).keep(
@@ -161,7 +154,7 @@ def _take(
     except IntegrityError as error:
         if "ranking_key_once" not in str(error):
             raise
-        earlier = _submitted_as(annotator, key, assignment_id)
+        earlier = _submitted_as(annotator, key, place_id)
         if earlier is None:
             raise
         return earlier
@@ -174,9 +167,9 @@ def _as_key(key: UUID | str) -> UUID:
         raise Refusal("invalid", f"The key must be a UUID, not {key!r:.60}.", field="key") from None
 
 
-def _submitted_as(annotator: User, key: UUID, assignment_id: int) -> Ranking | None:
-    earlier = Ranking.objects.filter(annotator=annotator, key=key).first()
-    if earlier is not None and earlier.assignment_id != assignment_id:
+def _submitted_as(annotator: User, key: UUID, place_id: PlaceId) -> Ranking | None:
+    earlier = Ranking.objects.filter(annotator=annotator, key=key).select_related("assignment").first()
+    if earlier is not None and place_id not in (earlier.assignment_id, earlier.assignment.public_id):
         raise Refusal(
             "conflict", "This key named a submission for another task. Make a new key for each.", field="key"
         )

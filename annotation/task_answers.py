@@ -9,6 +9,7 @@ from itertools import zip_longest
 
 from django.db.models import Exists, OuterRef, QuerySet
 
+from annotation.lettering import letter_of
 from annotation.models import Assignment, Batch, Demonstration, Flag, Ranking, Response, Skip, Task, User
 from annotation.submitting import current_rankings
 
@@ -49,11 +50,6 @@ class TaskAnswers:
     skips: list[Skip]
     withheld: bool
     may_be_given: bool
-
-
-def letter_of(number: int) -> str:
-    """How pages name a task's response: A for number 0."""
-    return chr(ord("A") + number)
 
 
 def with_being_ranked(responses: QuerySet[Response]) -> QuerySet[Response]:

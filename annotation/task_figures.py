@@ -8,14 +8,22 @@ from datetime import datetime
 from enum import StrEnum
 
 import numpy as np
-from django.db.models import Count, Exists, Max, OuterRef, QuerySet
+from django.db.models import BooleanField, Count, Exists, F, Func, Max, OuterRef, QuerySet
 
 from annotation.agreement import tallies_of
 from annotation.answer_columns import AnswerColumns
-from annotation.models import AspectRating, Batch, Flag, Ranking, Skip, Task, TaskResponse
+from annotation.known_accuracy import gold_tasks
+from annotation.models import AspectRating, Batch, Flag, Ranking, Review, Skip, Task, TaskResponse
 from annotation.submitting import current_rankings
 
 ANY_FLAG = "any"
+TIES = Func(
+    F("tiers"),
+    function="jsonb_path_exists",
+    template="%(function)s(%(expressions)s, 'strict $[*] ? (@.size() > 1)')",
+    output_field=BooleanField(),
+)
+"""Whether a ranking has a tier of several responses."""
 
 
 class TaskOrder(StrEnum):
@@ -51,10 +59,16 @@ class TaskChoice:
         annotator, other: usernames; tasks that they ranked (both, where both are given).
         flag: a kind of flag that a current ranking has, or ``any``.
         aspect: the name of an aspect that a current ranking rates.
-        source: of one of the task's responses.
+        source, against: of the task's responses (of one each, where both are given).
         skipped: by somebody.
         gold: with a known answer.
+        measures: that gold accuracy rests on: those of the project's gold batches.
         twice: two annotators ordered the same two responses, so that agreement rests on it.
+        tied: a current ranking ties responses, the ``annotator``'s where one is given.
+        since, until: a ranking came from ``since`` on and before ``until``; amendments are no further ones.
+        verdict: of a review.
+        pattern: of a kind of suspicion, of the ``annotator`` where one is given.
+        stretch: the number of one of the stretches of agreement over time.
         among: only these tasks.
     """
 
@@ -63,14 +77,25 @@ class TaskChoice:
     flag: str = ""
     aspect: str = ""
     source: int | None = None
+    against: int | None = None
     skipped: bool = False
     gold: bool = False
+    measures: bool = False
     twice: bool = False
+    tied: bool = False
+    since: datetime | None = None
+    until: datetime | None = None
+    verdict: str = ""
+    pattern: str = ""
+    stretch: int | None = None
     among: Sequence[int] | None = None
 
     def tasks_of(self, batches: QuerySet[Batch]) -> QuerySet[Task]:
-        """The tasks of ``batches`` that are chosen, but for ``twice``, which only the rankings tell."""
-        tasks = Task.objects.filter(batch__in=batches)
+        """The tasks of ``batches`` that are chosen, but for ``twice``, ``pattern`` and ``stretch``, which only the
+        rankings tell."""
+        tasks = (
+            gold_tasks(batches.values("project")) if self.measures else Task.objects.filter(batch__in=batches)
+        )
         current = current_rankings(Ranking.objects.filter(task=OuterRef("pk")))
         for name in filter(None, (self.annotator, self.other)):
             tasks = tasks.filter(Exists(current.filter(annotator__username=name)))
@@ -81,13 +106,25 @@ class TaskChoice:
         if self.aspect:
             ratings = AspectRating.objects.filter(ranking=OuterRef("pk"), aspect__name=self.aspect)
             tasks = tasks.filter(Exists(current.filter(Exists(ratings))))
-        if self.source is not None:
-            its = TaskResponse.objects.filter(task=OuterRef("pk"), response__source=self.source)
-            tasks = tasks.filter(Exists(its))
+        for source in (self.source, self.against):
+            if source is not None:
+                its = TaskResponse.objects.filter(task=OuterRef("pk"), response__source=source)
+                tasks = tasks.filter(Exists(its))
+        if self.tied:
+            whose = current.filter(annotator__username=self.annotator) if self.annotator else current
+            tasks = tasks.filter(Exists(whose.filter(TIES)))
+        if self.since is not None or self.until is not None:
+            came = Ranking.objects.filter(task=OuterRef("pk"), revision=1)
+            came = came.filter(submitted_at__gte=self.since) if self.since is not None else came
+            came = came.filter(submitted_at__lt=self.until) if self.until is not None else came
+            tasks = tasks.filter(Exists(came))
         if self.skipped:
             tasks = tasks.filter(Exists(Skip.objects.filter(task=OuterRef("pk"))))
         if self.gold:
             tasks = tasks.filter(gold_tiers__isnull=False)
+        if self.verdict:
+            said = Review.objects.filter(task=OuterRef("pk"), verdict=self.verdict)
+            tasks = tasks.filter(Exists(said))
         if self.among is not None:
             tasks = tasks.filter(pk__in=self.among)
         return tasks

@@ -1,11 +1,10 @@
-"""How uncertain a task's order is, by which a batch may hand out its tasks; and what that order is worth."""
+"""How uncertain a task's order is, by which a batch may hand out its tasks."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection, transaction
@@ -16,28 +15,6 @@ from annotation.ordering import indexes_only
 from annotation.refusals import Refusal
 
 LARGEST = 1e9
-OPINIONS = 3
-"""On a pair: over, under, tied."""
-
-
-@dataclass(frozen=True, slots=True)
-class OrderWorth:
-    """What one way of choosing tasks brought in a batch whose most uncertain tasks come first.
-
-    Attributes:
-        chosen_by: ``uncertainty``, or ``control``, which was drawn by chance to compare with.
-        rankings: how many of its rankings have another one of the same task to be read against.
-        agreement: with all other rankings of the same tasks, the mean share of pairs ordered alike. Lower: the tasks
-            are the ones that people are divided on.
-        information: bits that a pair's opinion told, on average, to somebody who knew the task's earlier rankings:
-            −log2 of the share that it then had, each opinion counted once more than it was seen (Laplace's rule).
-            Higher: the rankings were worth more.
-    """
-
-    chosen_by: str
-    rankings: int
-    agreement: float | None
-    information: float | None
 
 
 def disagreement(rankings: Sequence[Tiers]) -> float:
@@ -59,9 +36,12 @@ def update_uncertainty(task_id: int) -> None:
     of that, and a number that ``set_uncertainty`` gave stays."""
     # Of two rankings at the same moment, the later one sees the other's.
     Task.objects.select_for_update(no_key=True).get(pk=task_id)
-    rankings = _current(task=task_id)
+    latest = (
+        Ranking.objects.filter(task=task_id).order_by("assignment_id", "-revision").distinct("assignment_id")
+    )
+    rankings = list(latest.values_list("tiers", flat=True))
     if len(rankings) > 1:
-        number = disagreement([ranking.tiers for ranking in rankings])
+        number = disagreement(rankings)
         Assignment.objects.filter(pk__in=_open_places(task_id)).update(uncertainty=number)
 
 
@@ -111,68 +91,6 @@ def set_uncertainty(batch: Batch, numbers: Mapping[int, float]) -> int:
             [{"task": task, "number": float(numbers[task])} for task in sorted(numbers)],
         )
         return cursor.rowcount
-
-
-def order_worth(batch: Batch) -> list[OrderWorth]:
-    """What the most uncertain tasks brought, and those that were drawn by chance beside them. Empty for a batch in
-    another order."""
-    if batch.order != Batch.Order.UNCERTAINTY:
-        return []
-    by_task: dict[int, list[Ranking]] = defaultdict(list)
-    for ranking in _current(task__batch=batch):
-        by_task[ranking.task_id].append(ranking)
-    told: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for rankings in by_task.values():
-        rankings.sort(key=lambda ranking: (ranking.assignment.leased_at, ranking.pk))
-        for at, ranking in enumerate(rankings):
-            others = [other.tiers for other in (*rankings[:at], *rankings[at + 1 :])]
-            agreed = _agreement(ranking.tiers, others)
-            if agreed is not None:
-                bits = _information(ranking.tiers, others[:at])
-                told[ranking.assignment.chosen_by].append((agreed, bits))
-    return [
-        OrderWorth(
-            chosen_by=way,
-            rankings=len(told[way]),
-            agreement=_mean([agreed for agreed, _ in told[way]]),
-            information=_mean([bits for _, bits in told[way]]),
-        )
-        for way in Assignment.ChosenBy.values
-    ]
-
-
-def _agreement(own: Tiers, others: Sequence[Tiers]) -> float | None:
-    order = order_of(own)
-    alike = [
-        order[pair] == opinion
-        for other in others
-        for pair, opinion in order_of(other).items()
-        if pair in order
-    ]
-    return sum(alike) / len(alike) if alike else None
-
-
-def _information(own: Tiers, earlier: Sequence[Tiers]) -> float:
-    orders = [order_of(tiers) for tiers in earlier]
-    bits = []
-    for pair, opinion in order_of(own).items():
-        seen = Counter(order[pair] for order in orders if pair in order)
-        bits.append(-math.log2((seen[opinion] + 1) / (seen.total() + OPINIONS)))
-    return sum(bits) / len(bits)
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
-
-
-def _current(**of: Any) -> list[Ranking]:
-    """Each place's latest revision."""
-    return list(
-        Ranking.objects.filter(**of)
-        .select_related("assignment")
-        .order_by("assignment_id", "-revision")
-        .distinct("assignment_id")
-    )
 
 
 def _open_places(task_id: int) -> Any:

@@ -20,7 +20,8 @@ from benchmarks.serving_content import Annotator
 TIMEOUT = 60  # seconds for one answer
 TRIES = 3
 CSRF = "rankloopbenchmarkcsrftokenabcdef"  # as the cookie and the header say the same, so it is accepted
-ASSIGNMENT, LEASE = re.compile(r'data-assignment="(\d+)"'), re.compile(r'data-lease="([0-9a-f-]{36})"')
+ASSIGNMENT = re.compile(r'data-assignment="([0-9a-f-]{36})"')
+LEASE = re.compile(r'data-lease="([0-9a-f-]{36})"')
 RESPONSE = re.compile(r'data-response="(\d+)"')
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
@@ -35,7 +36,7 @@ class Tally:
     """Submissions after which nobody begins another: the batch must not run dry."""
     began: list[float] = field(default_factory=list)
     ended: list[float] = field(default_factory=list)
-    acknowledged: list[tuple[uuid.UUID, int]] = field(default_factory=list)
+    acknowledged: list[tuple[uuid.UUID, uuid.UUID]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
     def is_over(self) -> bool:
@@ -61,7 +62,7 @@ class Tally:
 class Shown:
     """What the page knows of its task."""
 
-    assignment: int
+    assignment: uuid.UUID
     lease: str
     numbers: list[int]
 
@@ -191,4 +192,4 @@ def task_of(html: str) -> Shown | None:
     assignment, lease = ASSIGNMENT.search(html), LEASE.search(html)
     if assignment is None or lease is None:
         return None
-    return Shown(int(assignment[1]), lease[1], [int(number) for number in RESPONSE.findall(html)])
+    return Shown(uuid.UUID(assignment[1]), lease[1], [int(number) for number in RESPONSE.findall(html)])

@@ -172,10 +172,10 @@ class Found:
     doubled: int
 
 
-def compare(project: Project, acknowledged: set[tuple[uuid.UUID, int]]) -> Found:
+def compare(project: Project, acknowledged: set[tuple[uuid.UUID, uuid.UUID]]) -> Found:
     """``acknowledged``: the key and the place of each submission that was answered by 200."""
     rankings = Ranking.objects.filter(task__batch__project=project)
-    stored = set(rankings.values_list("key", "assignment_id"))
+    stored = set(rankings.values_list("key", "assignment__public_id"))
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FILTER (WHERE given > overlap), coalesce(sum(given - people), 0) FROM ("

@@ -16,6 +16,15 @@ from rest_framework.response import Response
 
 from alignment.api_datasets import DatasetFilesViewSet, DatasetsViewSet
 from alignment.api_hub import HubPushesViewSet
+from alignment.api_judges import JudgementsViewSet, JudgesViewSet, JudgingsViewSet
+from alignment.api_leaderboard import LeaderboardFileViewSet, LeaderboardViewSet
+from alignment.api_lineage import (
+    DatasetLineageViewSet,
+    HeldOutLockViewSet,
+    MemberDatasetsViewSet,
+    PromptDatasetsViewSet,
+    WithdrawalsViewSet,
+)
 from alignment.api_quality import BatchConsensusViewSet
 from alignment.api_rounds import RoundsViewSet, ScorecardsViewSet
 from alignment.api_runs import (
@@ -37,6 +46,7 @@ from annotation.api_accounts import MeViewSet, TokensViewSet
 from annotation.api_batch_quality import BatchPairsViewSet, BatchQualityViewSet, BatchTasksViewSet
 from annotation.api_batches import BatchesViewSet, TasksViewSet
 from annotation.api_gold import FeedbackViewSet, GoldBatchesViewSet, KnownAnswersViewSet
+from annotation.api_imports import ImportFormsViewSet, ImportsViewSet, ProjectImportsViewSet
 from annotation.api_projects import MembersViewSet, ProjectsViewSet
 from annotation.api_prompts import (
     PromptImportViewSet,
@@ -127,6 +137,14 @@ ENDPOINTS = tuple(
         ("GET", f"{_PROJECT}/responses", ResponsesViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/responses/import", ResponseImportViewSet, "import_file", MANAGER),
         ("GET", "responses/<int:pk>", ResponsesViewSet, "retrieve", REVIEWER),
+        ("GET", f"{_PROJECT}/import-forms", ImportFormsViewSet, "list", REVIEWER),
+        ("GET", f"{_PROJECT}/imports", ProjectImportsViewSet, "list", REVIEWER),
+        ("POST", f"{_PROJECT}/imports", ProjectImportsViewSet, "create", MANAGER),
+        ("GET", "imports/<int:pk>", ImportsViewSet, "retrieve", REVIEWER),
+        ("PATCH", "imports/<int:pk>", ImportsViewSet, "partial_update", MANAGER),
+        ("GET", "imports/<int:pk>/preview", ImportsViewSet, "preview", REVIEWER),
+        ("POST", "imports/<int:pk>/start", ImportsViewSet, "start", MANAGER),
+        ("POST", "imports/<int:pk>/cancel", ImportsViewSet, "cancel", MANAGER),
         ("GET", f"{_PROJECT}/sources", SourcesViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/sources", SourcesViewSet, "create", MANAGER),
         ("GET", "sources/<int:pk>", SourcesViewSet, "retrieve", REVIEWER),
@@ -156,18 +174,39 @@ ENDPOINTS = tuple(
         ("PUT", "tasks/<int:pk>/gold", KnownAnswersViewSet, "set_answer", REVIEWER),
         ("POST", f"{_PROJECT}/next-task", NextTaskViewSet, "lease", ANNOTATOR),
         ("GET", f"{_PROJECT}/assignments", AssignmentsViewSet, "list", REVIEWER),
-        ("GET", "assignments/<int:pk>", AssignmentsViewSet, "retrieve", ANNOTATOR),
-        ("GET", "assignments/<int:pk>/feedback", FeedbackViewSet, "feedback", ANNOTATOR),
-        ("POST", "assignments/<int:pk>/submit", AssignmentsViewSet, "submit", ANNOTATOR),
-        ("POST", "assignments/<int:pk>/amend", AssignmentsViewSet, "amend", ANNOTATOR),
-        ("POST", "assignments/<int:pk>/skip", AssignmentsViewSet, "skip", ANNOTATOR),
-        ("POST", "assignments/<int:pk>/renew", AssignmentsViewSet, "renew", ANNOTATOR),
-        ("POST", "assignments/<int:pk>/return", AssignmentsViewSet, "give_back", ANNOTATOR),
+        ("GET", "assignments/<uuid:pk>", AssignmentsViewSet, "retrieve", ANNOTATOR),
+        ("GET", "assignments/<uuid:pk>/feedback", FeedbackViewSet, "feedback", ANNOTATOR),
+        ("POST", "assignments/<uuid:pk>/submit", AssignmentsViewSet, "submit", ANNOTATOR),
+        ("POST", "assignments/<uuid:pk>/amend", AssignmentsViewSet, "amend", ANNOTATOR),
+        ("POST", "assignments/<uuid:pk>/skip", AssignmentsViewSet, "skip", ANNOTATOR),
+        ("POST", "assignments/<uuid:pk>/renew", AssignmentsViewSet, "renew", ANNOTATOR),
+        ("POST", "assignments/<uuid:pk>/return", AssignmentsViewSet, "give_back", ANNOTATOR),
         ("GET", f"{_PROJECT}/rankings", RankingsViewSet, "list", ANNOTATOR),
         ("GET", "rankings/<int:pk>", RankingsViewSet, "retrieve", ANNOTATOR),
+        ("GET", f"{_PROJECT}/leaderboard", LeaderboardViewSet, "show", REVIEWER),
+        ("GET", f"{_PROJECT}/leaderboard/csv", LeaderboardFileViewSet, "file", REVIEWER),
+        ("GET", f"{_PROJECT}/judges", JudgesViewSet, "list", REVIEWER),
+        ("POST", f"{_PROJECT}/judges", JudgesViewSet, "create", MANAGER),
+        ("GET", "judges/<int:pk>", JudgesViewSet, "retrieve", REVIEWER),
+        ("PATCH", "judges/<int:pk>", JudgesViewSet, "partial_update", MANAGER),
+        ("GET", "judges/<int:pk>/figures", JudgesViewSet, "figures", REVIEWER),
+        ("GET", "judges/<int:pk>/judgings", JudgingsViewSet, "judgings", REVIEWER),
+        ("POST", "judges/<int:pk>/judgings", JudgingsViewSet, "start_judging", MANAGER),
+        ("GET", "judges/<int:pk>/judgements", JudgementsViewSet, "judgements", REVIEWER),
         ("GET", f"{_PROJECT}/datasets", DatasetsViewSet, "list", REVIEWER),
         ("POST", f"{_PROJECT}/datasets", DatasetsViewSet, "create", MANAGER),
+        ("POST", f"{_PROJECT}/datasets/draft", DatasetsViewSet, "draft", MANAGER),
         ("GET", "datasets/<int:pk>", DatasetsViewSet, "retrieve", REVIEWER),
+        ("GET", "datasets/<int:pk>/comparison", DatasetsViewSet, "comparison", REVIEWER),
+        ("GET", "datasets/<int:pk>/changes", DatasetFilesViewSet, "changes", REVIEWER),
+        ("GET", "datasets/<int:pk>/lineage", DatasetLineageViewSet, "lineage", REVIEWER),
+        ("GET", f"{_PROJECT}/members/<name:username>/datasets", MemberDatasetsViewSet, "datasets", REVIEWER),
+        ("GET", "prompts/<int:pk>/datasets", PromptDatasetsViewSet, "datasets", REVIEWER),
+        ("GET", f"{_PROJECT}/withdrawals", WithdrawalsViewSet, "list", REVIEWER),
+        ("POST", f"{_PROJECT}/withdrawals", WithdrawalsViewSet, "create", MANAGER),
+        ("POST", "withdrawals/<int:pk>/end", WithdrawalsViewSet, "end", MANAGER),
+        ("GET", f"{_PROJECT}/held-out-lock", HeldOutLockViewSet, "show", REVIEWER),
+        ("POST", f"{_PROJECT}/held-out-lock", HeldOutLockViewSet, "create", MANAGER),
         ("GET", "datasets/<int:pk>/preview", DatasetsViewSet, "preview", REVIEWER),
         ("GET", "datasets/<int:pk>/card", DatasetFilesViewSet, "card", REVIEWER),
         ("GET", "datasets/<int:pk>/export", DatasetFilesViewSet, "export", REVIEWER),
@@ -182,6 +221,7 @@ ENDPOINTS = tuple(
         ("GET", "rounds/<int:pk>", RoundsViewSet, "retrieve", REVIEWER),
         ("GET", "rounds/<int:pk>/win-rates", RoundsViewSet, "win_rates", REVIEWER),
         ("POST", "rounds/<int:pk>/close-annotation", RoundsViewSet, "close_annotation", MANAGER),
+        ("POST", "rounds/<int:pk>/waive-review", RoundsViewSet, "waive_review", MANAGER),
         ("POST", "rounds/<int:pk>/retry", RoundsViewSet, "retry", MANAGER),
         ("POST", "rounds/<int:pk>/cancel", RoundsViewSet, "cancel", MANAGER),
         ("POST", "rounds/<int:pk>/promote", RoundsViewSet, "promote", MANAGER),

@@ -277,6 +277,11 @@ SPECTACULAR_SETTINGS = {
         "FlagKind": "annotation.models.Flag.Kind",
         "SourceKind": "annotation.models.Source.Kind",
         **{f"{kind.title()}SourceKind": [kind] for kind in ("model", "endpoint", "import", "person")},
+        "ImportState": "annotation.models.Import.State",
+        "ImportForm": "annotation.api_imports.FORM_CHOICES",
+        "JudgeKind": "alignment.models.Judge.Kind",
+        "JudgeOrders": "alignment.models.Judge.Orders",
+        "RewardJudgeKind": ["reward"],
         "RunKind": "training.models.Run.Kind",
         "RunState": "training.models.Run.State",
         "RoundState": "alignment.models.Round.State",
@@ -320,8 +325,14 @@ CELERY_BEAT_SCHEDULE = {
     },
     "deliver to webhooks": {"task": "alignment.tasks.deliver", "schedule": 10.0, "options": {"expires": 10}},
     "record events": {"task": "alignment.tasks.record_events", "schedule": 30.0, "options": {"expires": 30}},
+    "take in judgings": {
+        "task": "alignment.tasks.take_in_judgings",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "resend pushes": {"task": "alignment.tasks.resend_pushes", "schedule": 60.0, "options": {"expires": 60}},
     "expire leases": {"task": "annotation.tasks.expire_leases", "schedule": 60.0, "options": {"expires": 60}},
+    "sweep imports": {"task": "annotation.tasks.sweep_imports", "schedule": 10.0, "options": {"expires": 10}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(RANKLOOP_HOME / "celerybeat-schedule")
 if CELERY_BROKER_URL.startswith("filesystem://"):

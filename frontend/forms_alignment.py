@@ -10,14 +10,28 @@ from django.conf import settings
 from django.utils.text import Truncator
 
 from alignment.archiving import versions_in_use
-from alignment.datasets import ConsensusSettings
+from alignment.consensus_records import ConsensusSettings
 from alignment.endpoints import listed_endpoints
+from alignment.judges.models import Judge
 from alignment.model_versions import usual_name
 from alignment.models import ModelVersion
 from alignment.sources import SourceSettings
+from alignment.withdrawing import LONGEST_REASON
 from annotation.batching import KNOWN_ANSWERS, MOST_ANNOTATORS
 from annotation.gold import tasks_with_known_answers
-from annotation.models import MAX_OVERLAP, MAX_RESPONSES, MIN_RESPONSES, Batch, Project, Source, Task, User
+from annotation.models import (
+    CONTROL_SHARE,
+    MAX_CONTROL_SHARE,
+    MAX_OVERLAP,
+    MAX_RESPONSES,
+    MIN_RESPONSES,
+    Batch,
+    Flag,
+    Project,
+    Source,
+    Task,
+    User,
+)
 from frontend.forms import Form, StorableJSONField
 
 FEW_SHOT_HELP = (
@@ -171,6 +185,26 @@ class MostPerAnnotator(forms.IntegerField):
         )
 
 
+class ControlShare(forms.FloatField):
+    """How many places of a batch in an uncertain order are drawn by chance all the same."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label="Share by chance",
+            required=False,
+            min_value=0,
+            max_value=MAX_CONTROL_SHARE,
+            initial=CONTROL_SHARE,
+            help_text="With the most uncertain first: so many tasks are drawn by chance beside them (0.2 is one in "
+            "five), so that the batch can tell what its order is worth.",
+        )
+
+    def clean(self, value: Any) -> float:
+        """The share; what is usual where none was said."""
+        given: float | None = super().clean(value)
+        return CONTROL_SHARE if given is None else given
+
+
 class BatchForm(Form):
     name = forms.CharField(max_length=200)
     sources = forms.ModelMultipleChoiceField(
@@ -187,9 +221,9 @@ class BatchForm(Form):
     )
     order = forms.ChoiceField(
         choices=Batch.Order.choices,
-        help_text="Most uncertain first: tasks on which annotators disagree come before the others, with one in five "
-        "drawn by chance to compare with.",
+        help_text="Most uncertain first: tasks on which annotators disagree come before the others.",
     )
+    control_share = ControlShare()
     max_per_annotator = MostPerAnnotator()
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
@@ -219,21 +253,31 @@ class GoldBatchForm(Form):
     tasks = TaskChoices(
         queryset=Task.objects.none(),
         widget=forms.CheckboxSelectMultiple,
-        help_text="Copies of these are made, so what was ranked of them stays as it is. At least five say something of "
-        "an annotator; twenty say more.",
+        help_text="Copies of these are made, so what was ranked of them stays as it is; what still awaits rankings "
+        "awaits no more. At least five say something of an annotator; twenty say more.",
     )
     overlap = forms.IntegerField(
         label="Annotators",
+        required=False,
         min_value=1,
         max_value=MAX_OVERLAP,
         initial=100,
-        help_text="How many can rank each task: as many as the project has, and will have.",
+        help_text="How many can rank each gold task: as many as the project has, and will have. A qualification has a "
+        "place for whoever needs one.",
     )
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         known = tasks_with_known_answers(project).select_related("prompt")
         self.fields["tasks"].queryset = known  # type: ignore[attr-defined]
+
+
+class WithdrawalForm(Form):
+    reason = forms.CharField(
+        max_length=LONGEST_REASON,
+        required=False,
+        help_text="Such as who asked for it, and when. It stands in the list of what is withdrawn.",
+    )
 
 
 class DatasetForm(Form):
@@ -254,13 +298,124 @@ class DatasetForm(Form):
         initial=ConsensusSettings().prior,
         help_text="Standard deviation of the prior on scores: smaller values trust few rankings less.",
     )
+    judges = forms.ModelMultipleChoiceField(
+        label="Judges that are heard",
+        queryset=Judge.objects.none(),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        help_text="On tasks that people ranked, with a third of each task's weight at most.",
+    )
+    aspect = forms.ChoiceField(
+        label="Learn",
+        required=False,
+        help_text="The whole ranking, or what annotators rated on one aspect, each response against the others.",
+    )
+    ranked_from = forms.DateField(
+        label="Ranked from",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text="The first day, in UTC.",
+    )
+    ranked_until = forms.DateField(
+        label="Ranked until",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text="The last day, in UTC.",
+    )
+    min_reliability = forms.FloatField(
+        label="Least reliability of an annotator",
+        required=False,
+        min_value=0,
+        max_value=10,
+        help_text="1 is the average annotator. A dataset weighs rankings by it anyway.",
+    )
+    sources = forms.ModelMultipleChoiceField(
+        label="Only responses of",
+        required=False,
+        queryset=Source.objects.none(),
+        widget=forms.CheckboxSelectMultiple,
+        help_text="None chosen: those of every source.",
+    )
+    flags = forms.MultipleChoiceField(
+        label="Without responses flagged as",
+        required=False,
+        choices=[(kind, label.capitalize()) for kind, label in Flag.Kind.choices],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="A response that people ranked low teaches what to avoid; one that is left out teaches nothing.",
+    )
+    min_rating_of = forms.ChoiceField(label="Rated on", required=False)
+    min_rating = forms.FloatField(
+        label="Least mean rating of a response", required=False, min_value=1, max_value=10
+    )
+    apart_from_held_out = forms.BooleanField(
+        label="Without training tasks whose prompts nearly repeat a held-out one", required=False
+    )
+    reviewed_only = forms.BooleanField(
+        label="Only tasks that a review accepted or adjudicated", required=False
+    )
+    min_agreement = forms.FloatField(
+        label="Least agreement of a task",
+        required=False,
+        min_value=0,
+        max_value=1,
+        help_text="The share of pairs that two annotators ordered alike. A task of one annotator has none, and is left "
+        "out.",
+    )
+    min_margin = forms.FloatField(
+        label="Least margin of a task",
+        required=False,
+        min_value=0,
+        max_value=20,
+        help_text="Between its best and its worst response, in log-worth: 1 is a preference of 73 %.",
+    )
+    filter_names = (
+        "ranked_from",
+        "ranked_until",
+        "min_reliability",
+        "sources",
+        "flags",
+        "min_rating_of",
+        "min_rating",
+        "apart_from_held_out",
+        "reviewed_only",
+        "min_agreement",
+        "min_margin",
+    )
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        aspects = [(name, name) for name in project.aspects.values_list("name", flat=True)]
+        self.fields["aspect"].choices = [("", "the whole ranking"), *aspects]  # type: ignore[attr-defined]
+        self.fields["min_rating_of"].choices = [("", "no aspect"), *aspects]  # type: ignore[attr-defined]
+        self.fields["sources"].queryset = project.sources.filter(responses__isnull=False).distinct()  # type: ignore[attr-defined]
         ranked = (
             project.batches.filter(tasks__rankings__isnull=False).exclude(kind__in=KNOWN_ANSWERS).distinct()
         )
         self.fields["batches"].queryset = ranked  # type: ignore[attr-defined]
+        judges = project.judges.filter(judgements__isnull=False).distinct()
+        if judges.exists():
+            self.fields["judges"].queryset = judges  # type: ignore[attr-defined]
+        else:
+            del self.fields["judges"]
 
     def settings(self) -> dict[str, Any]:
-        return {name: self.cleaned_data[name] for name in ("tie_margin", "prior")}
+        heard = [judge.pk for judge in self.cleaned_data.get("judges", ())]
+        return {name: self.cleaned_data[name] for name in ("tie_margin", "prior")} | {"judges": heard}
+
+    def filters(self) -> dict[str, Any]:
+        """The filters that are filled in, as `alignment.dataset_filters` takes them."""
+        given = {name: self.cleaned_data[name] for name in ("aspect", *self.filter_names)}
+        given["sources"] = [source.pk for source in given["sources"]]
+        for name in ("ranked_from", "ranked_until"):
+            given[name] = given[name].isoformat() if given[name] else ""
+        return {name: value for name, value in given.items() if value not in (None, "", [], False)}
+
+    @property
+    def filtering(self) -> list[forms.BoundField]:
+        """The fields of the filters."""
+        return [self[name] for name in self.filter_names]
+
+    @property
+    def filters_are_given(self) -> bool:
+        """Whether one of them is filled in, or wrong."""
+        return any(field.errors or field.data for field in self.filtering)

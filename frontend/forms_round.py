@@ -15,7 +15,7 @@ from alignment.models import ModelVersion, Round
 from alignment.recipes import RECIPES, DpoRecipe, PpoRecipe, suggested_training
 from alignment.sources import default_sources
 from annotation.models import MAX_RESPONSES, MIN_RESPONSES, Project, Source, User
-from frontend.forms import Form
+from frontend.forms_annotation import AnnotationFields
 
 DEFAULTS = DpoRecipe()
 POLICY_DEFAULTS = PpoRecipe()
@@ -55,7 +55,7 @@ def _sentences(choices: type[models.TextChoices]) -> list[tuple[str, str]]:
     return [(value, label[0].upper() + label[1:]) for value, label in choices.choices]
 
 
-class RoundForm(Form):
+class RoundForm(AnnotationFields):
     """What a manager says of a round; the recipe's settings are folded away, with the recipe's own defaults."""
 
     start_from = forms.ModelChoiceField(
@@ -349,6 +349,7 @@ class RoundForm(Form):
         learns = {name: given[name] for name in KNOWN[recipe] if name in self.fields}
         settings: dict[str, Any] = {
             LEARNS_FROM_RANKINGS[recipe]: learns | {"parameters": parameters},
+            "annotation": self.annotation(),
             "processes": given["processes"],
         }
         if recipe == "ppo":

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.urls import reverse
 
 from alignment.models import ModelVersion, Round
+from alignment.round_reviews import review_awaited
 from annotation.batching import batch_progress, open_work
 from annotation.models import Batch, Membership, Project
-from annotation.standing import must_qualify, open_batches, paused_sentence
+from annotation.qualifying import Qualification, qualifications_of, stranded_sentence
+from annotation.standing import paused_sentence
 from frontend.access import may
 
 Role = Membership.Role
@@ -35,7 +37,10 @@ def next_step(*, project: Project, role: Role, member: Membership | None = None)
         return _of_a_manager(project)
     if member is not None and member.paused_at is not None:
         return Step("You are paused", paused_sentence(member))
-    if member is not None and must_qualify(member, open_batches(project)):
+    qualification = qualifications_of(project, [member])[member.user_id] if member is not None else None
+    if member is not None and qualification == Qualification.STRANDED:
+        return Step("You cannot qualify yet", stranded_sentence(member))
+    if qualification == Qualification.ASKED:
         return Step(
             "Qualify first",
             "You begin with a few tasks whose answer is known, and see after each how you did. Read the guidelines "
@@ -44,7 +49,8 @@ def next_step(*, project: Project, role: Role, member: Membership | None = None)
             "Start",
         )
     if open_work(project).exists():
-        return _rank(project)
+        # How far the batches are is not for those who are measured: a task that moves nothing would be a gold one.
+        return _rank(project) if may(role, Role.REVIEWER) else _ranking_step(project)
     return Step(
         "Nothing to rank yet", "No batch of tasks is open. A manager opens the next one; come back then."
     )
@@ -95,6 +101,13 @@ def _of_a_round(project: Project, going: Round, url: str) -> Step:
     name = f"Round {going.number}"
     if going.state in (State.ANNOTATING, State.JUDGING):
         batch = going.evaluation_batch if going.state == State.JUDGING else going.batch
+        if review_awaited(going, live=False):
+            return Step(
+                f"Review what {name.lower()} ranked",
+                "All its tasks are ranked. It waits for their review before it learns from them.",
+                url,
+                "See what it waits for",
+            )
         if batch is not None:
             return _rank(project, batch)
     if going.state == State.DECIDING:
@@ -119,11 +132,17 @@ def _of_a_round(project: Project, going: Round, url: str) -> Step:
 def _rank(project: Project, batch: Batch | None = None) -> Step:
     batches = [batch] if batch is not None else list(open_work(project))
     progress = [batch_progress(one) for one in batches]
+    return replace(
+        _ranking_step(project),
+        done=sum(one.submitted for one in progress),
+        total=sum(one.places - one.skipped for one in progress),
+    )
+
+
+def _ranking_step(project: Project) -> Step:
     return Step(
         "Rank responses",
         "Read the responses to a prompt and put them in order, best first. Nobody sees where they came from.",
         reverse("rank", args=[project.slug]),
         "Start ranking",
-        done=sum(one.submitted for one in progress),
-        total=sum(one.places - one.skipped for one in progress),
     )

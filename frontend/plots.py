@@ -6,7 +6,7 @@ A drawing has no text of its own: it is stretched to its frame, and the template
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
@@ -138,6 +138,40 @@ def band(stretches: Sequence[Stretch]) -> Plot:
         f"{stretches[0].since:%-d %b %H:%M}",
         f"{stretches[-1].until:%-d %b %H:%M}",
     )
+
+
+def histogram(
+    counts: Sequence[int], edges: Sequence[float], *, of: str, written: Callable[[float], str]
+) -> Plot:
+    """How many values fall in each of equally wide bins.
+
+    Args:
+        counts: of each bin.
+        edges: of the bins, one more than counts.
+        of: what is counted, for who hears the drawing, such as ``responses by words``.
+        written: an edge as people read it.
+    """
+    most, wide = max(counts, default=0) or 1, WIDTH / max(len(counts), 1)
+    drawn = format_html_join(
+        "",
+        '<rect class="plot__bar" x="{}" y="{}" width="{}" height="{}"/>',
+        (
+            (
+                _r(n * wide + wide * 0.05),
+                _r(HEIGHT - HEIGHT * count / most),
+                _r(wide * 0.9),
+                _r(HEIGHT * count / most),
+            )
+            for n, count in enumerate(counts)
+            if count
+        ),
+    )
+    fullest = max(range(len(counts)), key=lambda n: counts[n])
+    words = (
+        f"{sum(counts):,} {of}, from {written(edges[0])} to {written(edges[-1])}; most of them, {most:,}, between "
+        f"{written(edges[fullest])} and {written(edges[fullest + 1])}."
+    )
+    return Plot(_svg(drawn, words), f"{most:,}", "0", written(edges[0]), written(edges[-1]))
 
 
 def _svg(drawn: SafeString, words: str) -> SafeString:

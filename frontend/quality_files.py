@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import astuple, fields
 
 from alignment.reliability import batch_reliability, batch_win_rates
 from annotation.batch_quality import BatchQuality, batch_disagreement, batch_quality
 from annotation.habits import Leaning
 from annotation.pacing import pace_of
+from annotation.quality import Times
 from annotation.ratios import Ratio
 from frontend.quality_scope import Scope
 
@@ -38,28 +40,32 @@ def annotators(scope: Scope) -> Rows:
     yield [
         "annotator",
         "rankings",
-        "median_seconds",
+        *(f"{each.name}_seconds" for each in fields(Times)),
         "seconds_per_1000_characters",
         *_head("agreement"),
         *_head("gold_accuracy"),
         "gold_pairs",
+        *_head("known_accuracy"),
+        "known_pairs",
         *_head("reliability"),
-        "tied_share",
+        *_head("tied_share"),
         *(head for name in LEANINGS for head in _head(name)),
     ]
     figures, reliability = _figures(scope), batch_reliability(scope.batches).figures
     for one in figures.annotators:
         habits, trust = figures.habits[one.annotator], reliability.get(one.annotator)
         yield [
-            _plain(one.annotator),
+            plain_cell(one.annotator),
             one.rankings,
-            one.median_seconds,
+            *(astuple(one.times) if one.times else [None] * len(fields(Times))),
             one.seconds_per_1000,
             *_cells(one.agreement),
             *_cells(one.gold_accuracy),
             one.gold_accuracy.of,
+            *_cells(one.known_accuracy),
+            one.known_accuracy.of,
             *([trust.value, trust.low, trust.high] if trust else [None] * 3),
-            habits.tied_share,
+            *_cells(habits.ties),
             *(cell for name in LEANINGS for cell in _leaning(getattr(habits, name))),
         ]
 
@@ -68,8 +74,8 @@ def pairs(scope: Scope) -> Rows:
     yield ["annotator", "other", "tasks", "pairs", "agreement", "kappa"]
     for one in _figures(scope).pairs:
         yield [
-            _plain(one.annotator),
-            _plain(one.other),
+            plain_cell(one.annotator),
+            plain_cell(one.other),
             one.tasks,
             one.pairs,
             one.agreement,
@@ -89,15 +95,15 @@ def sources(scope: Scope) -> Rows:
     yield ["source", "tasks", *_head("agreement"), "nominal_alpha", *figures.flags]
     for one in figures.sources:
         flags = [one.flags.get(kind, 0) for kind in figures.flags]
-        yield [_plain(one.name), one.tasks, *_cells(one.agreement), one.nominal_alpha, *flags]
+        yield [plain_cell(one.name), one.tasks, *_cells(one.agreement), one.nominal_alpha, *flags]
 
 
 def win_rates(scope: Scope) -> Rows:
     yield ["source", "against", *_head("win_rate"), "prompts", "comparisons"]
     for one in batch_win_rates(scope.batches).figures:
         yield [
-            _plain(one.source.name),
-            _plain(one.against.name),
+            plain_cell(one.source.name),
+            plain_cell(one.against.name),
             one.win_rate,
             one.win_rate_low,
             one.win_rate_high,
@@ -141,6 +147,6 @@ def _leaning(leaning: Leaning) -> list[object]:
     return [leaning.win_rate, leaning.win_rate_low, leaning.win_rate_high]
 
 
-def _plain(name: str) -> str:
+def plain_cell(name: str) -> str:
     """A name that people chose, so that no spreadsheet takes it for a formula."""
     return f"'{name}" if name.startswith(FORMULA) else name

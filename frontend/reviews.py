@@ -6,21 +6,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from annotation.models import Flag
+from annotation.remarks import flag_name
 
 MOST_DIVIDED = 8
-FLAGS = {kind.value: str(kind.label).lower() for kind in Flag.Kind}
 
 
 def drawn(view: Mapping[str, Any]) -> dict[str, Any]:
     """What the page needs beside a ``review_view``.
 
     Returns:
-        ``responses``: each with its ``letter`` and what the annotators flagged and rewrote of it; ``rankings``: each
+        ``responses``: each with what the annotators flagged of it; ``rankings``: each
         with its ``line`` (see ``line_of``) and demonstrations; ``divided``: the most divided pairs, by letters, with
         the number of ``more``; ``gold``, the adjudicated line or None; ``earlier``: verdicts, each with its line.
     """
-    letters = {response["number"]: chr(ord("A") + n) for n, response in enumerate(view["responses"])}
+    letters = {response["number"]: response["letter"] for response in view["responses"]}
     rankings = [
         {
             **ranking,
@@ -35,8 +34,7 @@ def drawn(view: Mapping[str, Any]) -> dict[str, Any]:
     ]
     return {
         "responses": [
-            {**response, "letter": letters[response["number"]], "flags": _flags(view, response["number"])}
-            for response in view["responses"]
+            {**response, "flags": _flags(view, response["number"])} for response in view["responses"]
         ],
         "tier_numbers": range(1, len(letters) + 1),
         "rankings": rankings,
@@ -77,7 +75,7 @@ def _flags(view: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
     return [
         {
             "kind": flag["kind"],
-            "word": FLAGS[flag["kind"]],
+            "word": flag_name(flag["kind"]),
             "note": flag["note"],
             "annotator": ranking["annotator"],
         }
@@ -88,7 +86,7 @@ def _flags(view: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
 
 
 def _mark(flag: Mapping[str, Any], letters: Mapping[int, str]) -> dict[str, Any]:
-    return {"letter": letters.get(flag["number"], "?"), "word": FLAGS[flag["kind"]], "note": flag["note"]}
+    return {"letter": letters.get(flag["number"], "?"), "word": flag_name(flag["kind"]), "note": flag["note"]}
 
 
 def _rated(ratings: Sequence[Mapping[str, Any]], letters: Mapping[int, str]) -> list[dict[str, str]]:

@@ -13,9 +13,9 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from config import environment
+from config.hints import send_hint
 from training.engine.refusal import Refused
 from training.engine.spec import Spec
-from training.hints import send_hint
 from training.models import Run
 from training.refusals import Refusal
 from training.states import ENDED, State, move

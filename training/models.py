@@ -24,6 +24,7 @@ class Run(models.Model):
         DPO = "dpo"
         PPO = "ppo"
         EVALUATE = "evaluate"
+        SCORE = "score"
 
     class State(models.TextChoices):
         QUEUED = "queued"

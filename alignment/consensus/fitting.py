@@ -12,8 +12,9 @@ from scipy.sparse.csgraph import connected_components
 from threadpoolctl import threadpool_limits
 
 from alignment.consensus.blocks import Blocks
-from alignment.consensus.choices import Choices, choices_of
+from alignment.consensus.choices import Choices
 from alignment.consensus.climbing import Climb, climb
+from alignment.consensus.grouping import choices_of
 from alignment.consensus.likelihood import Likelihood
 from alignment.consensus.machines import beside_people, cap_weights
 from alignment.consensus.posterior import Posterior

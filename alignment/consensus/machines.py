@@ -78,20 +78,27 @@ def _adherences(
 def cap_weights(
     posterior: Posterior, machine: np.ndarray, share: float, adherence: np.ndarray | None
 ) -> None:
-    """Cut the weights of machines' choices down. A choice weighs its weight times the square of the adherence: so much
-    information it brings on scores that are alike."""
+    """Cut the weights of machines' choices down, in each connected set by one factor, until neither what they weigh nor
+    how hard they pull is more than their share.
+
+    A choice of weight w and adherence a brings an information of w·a² on scores that are alike, and pulls at them, by
+    the likelihood's slope, with w·a. Steady machines would outweigh people by the first; many unsteady ones that say
+    the same outpull them by the second.
+    """
     blocks, choices = posterior.likelihood.blocks, posterior.likelihood.choices
-    people, machines = np.zeros(blocks.sets), np.zeros(blocks.sets)
-    for group in choices:
-        if group.annotator is None:
-            continue
-        weighs = group.weight if adherence is None else group.weight * adherence[group.annotator] ** 2
-        by_machine = machine[group.annotator]
-        people += np.bincount(_sets(posterior, group), weighs * ~by_machine, blocks.sets)
-        machines += np.bincount(_sets(posterior, group), weighs * by_machine, blocks.sets)
     one_ranking = np.bincount(blocks.set_of, minlength=blocks.sets) - 1
-    limit = np.where(people > 0, people * share / (1 - share), one_ranking)
-    factor = np.where(machines > limit, limit / np.maximum(machines, 1e-300), 1.0)
+    factor = np.ones(blocks.sets)
+    for power in (1, 2):
+        people, machines = np.zeros(blocks.sets), np.zeros(blocks.sets)
+        for group in choices:
+            if group.annotator is None:
+                continue
+            strength = 1.0 if adherence is None else adherence[group.annotator] ** power
+            weighs, by_machine = group.weight * strength, machine[group.annotator]
+            people += np.bincount(_sets(posterior, group), weighs * ~by_machine, blocks.sets)
+            machines += np.bincount(_sets(posterior, group), weighs * by_machine, blocks.sets)
+        limit = np.where(people > 0, people * share / (1 - share), one_ranking)
+        factor = np.minimum(factor, np.where(machines > limit, limit / np.maximum(machines, 1e-300), 1.0))
     for group in choices:
         if group.annotator is not None:
             by_machine = machine[group.annotator]

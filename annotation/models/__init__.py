@@ -1,9 +1,12 @@
 """People's nouns: who, what is asked, what is answered. Constraints stand here; workflow does not."""
 
 from annotation.models.answers import AspectRating, Demonstration, Flag, Ranking, Review
+from annotation.models.imports import Import, ImportedAnnotator
 from annotation.models.material import Prompt, Response, Source
 from annotation.models.people import ApiToken, Aspect, Membership, Project, User
 from annotation.models.tasks import (
+    CONTROL_SHARE,
+    MAX_CONTROL_SHARE,
     MAX_OVERLAP,
     MAX_RESPONSES,
     MIN_RESPONSES,
@@ -15,6 +18,8 @@ from annotation.models.tasks import (
 )
 
 __all__ = [
+    "CONTROL_SHARE",
+    "MAX_CONTROL_SHARE",
     "MAX_OVERLAP",
     "MAX_RESPONSES",
     "MIN_RESPONSES",
@@ -25,6 +30,8 @@ __all__ = [
     "Batch",
     "Demonstration",
     "Flag",
+    "Import",
+    "ImportedAnnotator",
     "Membership",
     "Project",
     "Prompt",

@@ -119,7 +119,8 @@ class Review(models.Model):
     """What a reviewer decided of a task's rankings.
 
     *Returned* concerns one ``ranking``, whose annotator is asked to amend it; *adjudicated* gives the task's right
-    order in ``tiers``, which counts as gold.
+    order in ``tiers``, which counts as gold. ``version`` names what was judged (`showing_reviews.version_of`), which is
+    judged once; empty where a known answer was given without looking at rankings.
     """
 
     class Verdict(models.TextChoices):
@@ -133,11 +134,15 @@ class Review(models.Model):
     ranking = models.ForeignKey(Ranking, models.PROTECT, null=True, blank=True, related_name="reviews")
     tiers = models.JSONField(null=True, blank=True)
     note = models.TextField(blank=True)
+    version = models.CharField(max_length=100, blank=True, editable=False)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
         ordering = ["pk"]
         constraints = [
+            models.UniqueConstraint(
+                fields=["task", "version"], condition=~Q(version=""), name="review_version_once"
+            ),
             models.CheckConstraint(
                 condition=Q(verdict="accepted", ranking__isnull=True, tiers__isnull=True)
                 | (Q(verdict="returned", ranking__isnull=False, tiers__isnull=True) & ~Q(note=""))

@@ -103,7 +103,8 @@ class Membership(models.Model):
     """A person's role in a project; each role may do what the roles before it may.
 
     ``languages`` and ``tags`` are of the prompts that this person is given to rank; empty: all. Who is paused is given
-    none.
+    none. ``qualified_at`` is when they passed a qualification, or a manager answered for them; ``measured_since``, from
+    when gold tasks count against the bar, null: all do.
     """
 
     class Role(models.TextChoices):
@@ -117,6 +118,7 @@ class Membership(models.Model):
     languages = models.JSONField(default=list, blank=True)
     tags = models.JSONField(default=list, blank=True)
     qualified_at = models.DateTimeField(null=True, blank=True)
+    measured_since = models.DateTimeField(null=True, blank=True)
     paused_at = models.DateTimeField(null=True, blank=True)
     pause_reason = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(db_default=Now())

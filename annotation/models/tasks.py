@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.functions import RandomUUID
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
@@ -13,13 +14,17 @@ from annotation.models.people import Project, User
 
 MIN_RESPONSES, MAX_RESPONSES = 2, 9
 MAX_OVERLAP = 1000
+CONTROL_SHARE, MAX_CONTROL_SHARE = 0.2, 0.5
+"""Of the places of a batch whose most uncertain tasks come first, how many are drawn by chance, to compare with: what
+it is unless said, and the most."""
 
 
 class Batch(models.Model):
     """Tasks released together. ``overlap`` is how many annotators rank each task.
 
     Tasks of a *qualification* batch have known answers and are ranked before all others, each answer being told how it
-    did; those of a *gold* batch are mixed among the others, unmarked. Neither kind teaches a model.
+    did; those of a *gold* batch are mixed among the others, unmarked. Neither kind teaches a model. The rankings of an
+    *imported* batch came with it, from people who have no account: it is closed from the start.
     """
 
     class Kind(models.TextChoices):
@@ -27,6 +32,10 @@ class Batch(models.Model):
         EVALUATION = "evaluation"
         QUALIFICATION = "qualification"
         GOLD = "gold"
+        IMPORTED = "imported"
+
+    KNOWN_ANSWERS = (Kind.QUALIFICATION, Kind.GOLD)
+    """Kinds that measure annotators. Their rankings teach no model and judge none, and nobody waits for them."""
 
     class State(models.TextChoices):
         OPEN = "open"
@@ -50,6 +59,11 @@ class Batch(models.Model):
         null=True, blank=True, help_text="Most tasks of it that one annotator is given; empty: no limit."
     )
     order = models.CharField(max_length=11, choices=Order.choices, default=Order.OLDEST)
+    control_share = models.FloatField(
+        default=CONTROL_SHARE,
+        validators=[MinValueValidator(0.0), MaxValueValidator(MAX_CONTROL_SHARE)],
+        help_text="Where the most uncertain tasks come first: the share of places drawn by chance beside them.",
+    )
     state = models.CharField(max_length=6, choices=State.choices, default=State.OPEN)
     created_at = models.DateTimeField(db_default=Now())
     closed_at = models.DateTimeField(null=True, blank=True)
@@ -64,14 +78,24 @@ class Batch(models.Model):
             ),
             models.CheckConstraint(condition=Q(state__in=["open", "paused", "closed"]), name="batch_state"),
             models.CheckConstraint(
-                condition=Q(kind__in=["annotation", "evaluation", "qualification", "gold"]), name="batch_kind"
+                condition=Q(kind__in=["annotation", "evaluation", "qualification", "gold", "imported"]),
+                name="batch_kind",
             ),
             models.CheckConstraint(condition=Q(order__in=["oldest", "uncertainty"]), name="batch_order"),
             models.CheckConstraint(condition=Q(max_per_annotator__gte=1), name="batch_max_per_annotator"),
+            models.CheckConstraint(
+                condition=Q(control_share__gte=0, control_share__lte=MAX_CONTROL_SHARE),
+                name="batch_control_share",
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def measures(self) -> bool:
+        """Whether its tasks have known answers, to measure annotators by."""
+        return self.kind in self.KNOWN_ANSWERS
 
 
 class Task(models.Model):
@@ -111,8 +135,8 @@ class Task(models.Model):
 
 
 class TaskResponse(models.Model):
-    """Which number a response has in a task. Tiers rest on it: it never changes, and a ranked task keeps its responses
-    and gets no others (triggers hold that)."""
+    """Which number a response has in a task, dealt at random; its letter follows (`annotation.lettering`). Tiers rest
+    on it: it never changes, and a ranked task keeps its responses and gets no others (triggers hold that)."""
 
     task = models.ForeignKey(Task, models.CASCADE, related_name="task_responses")
     response = models.ForeignKey(Response, models.PROTECT, related_name="task_responses")
@@ -137,6 +161,9 @@ class Assignment(models.Model):
 
     ``lease`` names the present lease and is checked by every write, so that a place that expired and went to
     somebody else cannot be answered by the first. A skipped place was given up by too many annotators.
+
+    ``public_id`` is what addresses, browsers and programs know it by. It is random, since primary keys run in ranges by
+    batch: who saw them could tell the places of one batch, gold tasks say, from another's.
     """
 
     class State(models.TextChoices):
@@ -149,6 +176,7 @@ class Assignment(models.Model):
         UNCERTAINTY = "uncertainty"
         CONTROL = "control"
 
+    public_id = models.UUIDField(unique=True, editable=False, db_default=RandomUUID())
     # The unique constraints below begin with the task, and assignment_progress with the annotator: indexes of their
     # own would only lead the planner astray.
     task = models.ForeignKey(Task, models.CASCADE, related_name="assignments", db_index=False)

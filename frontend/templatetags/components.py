@@ -27,6 +27,8 @@ STATES: dict[str, tuple[str, str]] = {
     "succeeded": ("good", "check"),
     "failed": ("danger", "circle-alert"),
     "cancelled": ("", "x"),
+    # imports
+    "draft": ("", "pencil"),
     # rounds
     "sampling": ("info", "cpu"),
     "annotating": ("accent", "users"),
@@ -82,7 +84,7 @@ def _shapes(name: str) -> str:
 
 @register.simple_tag
 def state(value: str, label: str = "") -> SafeString:
-    """The badge of a state of a run, round, batch, model version or assignment."""
+    """The badge of a state of a run, import, round, batch, model version or assignment."""
     tone, drawing = STATES.get(value, ("", "circle-dot"))
     return format_html(
         '<span class="badge{}">{}{}</span>',

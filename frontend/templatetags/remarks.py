@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django import template
 
-from annotation.answering import LONGEST_DEMONSTRATION, LONGEST_NOTE, STRENGTHS
+from annotation.answering import LONGEST_DEMONSTRATION, LONGEST_FLAG_NOTE, STRENGTHS
 from annotation.models import Flag
 from annotation.remarks import flag_name
 
@@ -36,7 +36,7 @@ def flag_choices() -> list[FlagChoice]:
 
 @register.simple_tag
 def longest_note() -> int:
-    return LONGEST_NOTE
+    return LONGEST_FLAG_NOTE
 
 
 @register.simple_tag
@@ -47,7 +47,13 @@ def longest_demonstration() -> int:
 @register.simple_tag
 def strength_steps() -> list[tuple[int, str]]:
     """The steps with their adverbs: 1 is negligibly."""
-    return [(step, name.removesuffix(" better")) for step, name in STRENGTHS.items()]
+    return [(step, strength_name(step)) for step in STRENGTHS]
+
+
+@register.filter
+def strength_name(step: int) -> str:
+    """A step's adverb: 1 is negligibly."""
+    return STRENGTHS[step].removesuffix(" better")
 
 
 register.filter(flag_name)

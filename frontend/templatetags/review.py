@@ -6,8 +6,6 @@ from django import template
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from frontend.reviews import FLAGS
-
 register = template.Library()
 WIDTH, HEIGHT = 96, 10
 
@@ -17,12 +15,6 @@ REASONS = {
     "low_agreement": "Low agreement",
     "sample": "By chance",
 }
-
-
-@register.filter
-def flag_word(kind: str) -> str:
-    """A kind of flag as people read it."""
-    return FLAGS.get(kind, kind)
 
 
 @register.filter

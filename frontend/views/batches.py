@@ -9,15 +9,23 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from annotation.batch_quality import quality_at_hand
-from annotation.batching import batch_progress, close_batch, compose_batch, pause_batch, reopen_batch
+from annotation.batching import (
+    BatchReport,
+    batch_progress,
+    close_batch,
+    compose_batch,
+    pause_batch,
+    reopen_batch,
+)
 from annotation.gold import compose_known
 from annotation.models import Assignment, Batch
+from annotation.order_worth import order_worth
+from annotation.qualifying import stranded
 from annotation.refusals import Refusal
 from annotation.remarks import remark_counts
 from annotation.retiring import prompts_in_use
 from annotation.review_queue import queue
 from annotation.reviewing import review_figures
-from annotation.uncertainty import order_worth
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
 from frontend.forms_alignment import BatchForm, GoldBatchForm
@@ -53,6 +61,7 @@ def new_batch(request: ProjectRequest) -> HttpResponse:
                 overlap=given["overlap"],
                 priority=given["priority"],
                 order=given["order"],
+                control_share=given["control_share"],
                 max_per_annotator=given["max_per_annotator"],
             )
         except Refusal as refusal:
@@ -73,10 +82,7 @@ def new_gold_batch(request: ProjectRequest) -> HttpResponse:
         except Refusal as refusal:
             refuse(form, refusal)
         else:
-            messages.success(
-                request,
-                f"{report.tasks:,} task{'' if report.tasks == 1 else 's'} with known answers released.",
-            )
+            messages.success(request, _released(report))
             return redirect("batch", request.project.slug, report.batch.pk)
     return render(request, "batches/new_gold.html", {"form": form}, status=422 if form.errors else 200)
 
@@ -86,6 +92,7 @@ def batch(request: ProjectRequest, batch_id: int) -> HttpResponse:
     shown, scope = _batch(request, batch_id), scope_of(request, batch_id)
     context = {
         "batch": shown,
+        "stranded": stranded(request.project) if shown.kind == Batch.Kind.QUALIFICATION else [],
         "tasks": shown.tasks.count(),
         "progress": batch_progress(shown),
         **(summary_of(scope) if quality_at_hand(scope.batches) else {"scope": scope}),
@@ -110,6 +117,16 @@ def change_batch(request: ProjectRequest, batch_id: int, change: str) -> HttpRes
         said = {"pause": "paused", "reopen": "open again", "close": "closed"}[change]
         messages.success(request, f"{shown.name} is {said}.")
     return redirect("batch", request.project.slug, shown.pk)
+
+
+def _released(report: BatchReport) -> str:
+    said = f"{report.tasks:,} task{'' if report.tasks == 1 else 's'} with known answers released."
+    if report.awaited_no_more:
+        said += (
+            f" {report.awaited_no_more:,} other task{'' if report.awaited_no_more == 1 else 's'} with the same "
+            "responses will not be handed out any more: nobody should rank them twice."
+        )
+    return said
 
 
 def _batch(request: ProjectRequest, batch_id: int) -> Batch:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 
 from alignment.api_exports import send_export
-from alignment.datasets import SPLITS, build_dataset, preview
+from alignment.dataset_lineage import withdrawn_from
+from alignment.dataset_warnings import warnings_of
+from alignment.datasets import build_dataset, draft_dataset, preview
 from alignment.exporting import FORMATS, SHAPES
+from alignment.held_out_lock import lock_of, measured_prompts
 from alignment.models import Dataset
+from alignment.narrowing import LABELS, SPLITS, Narrowed
 from annotation.refusals import Refusal
 from annotation.remarks import flag_name
 from frontend.access import ProjectRequest, Role, project_page
+from frontend.dataset_pictures import pictures_of
 from frontend.forms import refuse
 from frontend.forms_alignment import DatasetForm
 from training.engine.records import Ranking
@@ -24,6 +31,9 @@ A_LOOK = 5
 def datasets(request: ProjectRequest) -> HttpResponse:
     context = {
         "datasets": request.project.datasets.select_related("created_by"),
+        "lock": lock_of(request.project),
+        "measured": measured_prompts(request.project).count(),
+        "withdrawals": request.project.withdrawals.filter(ended_at=None).count(),
         "can_build": request.project.batches.filter(tasks__rankings__isnull=False).exists(),
     }
     return render(request, "datasets/list.html", context)
@@ -31,21 +41,33 @@ def datasets(request: ProjectRequest) -> HttpResponse:
 
 @project_page(Role.MANAGER)
 def new_dataset(request: ProjectRequest) -> HttpResponse:
-    form = DatasetForm(request.POST or None, project=request.project)
+    form, drawn = DatasetForm(request.POST or None, project=request.project), None
     if request.method == "POST" and form.is_valid():
+        asked: dict[str, Any] = {
+            "project": request.project,
+            "batches": form.cleaned_data["batches"],
+            "settings": form.settings(),
+            "filters": form.filters(),
+        }
         try:
-            dataset = build_dataset(
-                project=request.project,
-                batches=form.cleaned_data["batches"],
-                settings=form.settings(),
-                created_by=request.user,
-            )
+            if "preview" in request.POST:
+                drawn = draft_dataset(**asked).narrowed
+            else:
+                dataset = build_dataset(**asked, created_by=request.user)
+                messages.success(request, f"Frozen as version {dataset.version}.")
+                return redirect("dataset", request.project.slug, dataset.version)
         except Refusal as refusal:
             refuse(form, refusal)
-        else:
-            messages.success(request, f"Frozen as version {dataset.version}.")
-            return redirect("dataset", request.project.slug, dataset.version)
-    return render(request, "datasets/new.html", {"form": form}, status=422 if form.errors else 200)
+    context = {"form": form, "draft": drawn, "steps": steps_of(drawn) if drawn else []}
+    return render(request, "datasets/new.html", context, status=422 if form.errors else 200)
+
+
+def steps_of(drawn: Narrowed) -> list[dict[str, object]]:
+    """What each filter leaves out, as rows: its label, and the amounts of both splits."""
+    return [
+        {"label": LABELS[step.name], "train": step.by_split["train"], "held_out": step.by_split["held_out"]}
+        for step in drawn.left_out
+    ]
 
 
 @project_page(Role.REVIEWER)
@@ -69,6 +91,11 @@ def dataset(request: ProjectRequest, version: int) -> HttpResponse:
         "dataset": shown,
         "title": f"Dataset version {shown.version}",
         "card": shown.card,
+        "warnings": warnings_of(shown.card),
+        "filters": filters_of(shown),
+        "pictures": pictures_of(shown.card),
+        "earlier": shown.project.datasets.filter(version__lt=shown.version).first(),
+        "withdrawn": withdrawn_from(shown),
         "flags": [(flag_name(kind), count) for kind, count in shown.card.get("flags", {}).items()],
         "problem": problem,
         "split": split,
@@ -96,10 +123,26 @@ def download(request: ProjectRequest, version: int) -> HttpResponseBase:
             split=request.GET.get("split", SPLITS[0]),
             format=request.GET.get("format", "jsonl"),
             compression=request.GET.get("compression", ""),
+            which=request.GET.get("which", "all"),
         )
     except Refusal as refusal:
         messages.error(request, refusal.sentence)
         return redirect("dataset", request.project.slug, shown.version)
+
+
+def filters_of(dataset: Dataset) -> list[tuple[str, str]]:
+    """The filters that a dataset was built with, as its form calls them."""
+    given = dict(dataset.settings.get("filters", {}))
+    if "sources" in given:
+        names = dict(dataset.project.sources.filter(pk__in=given["sources"]).values_list("pk", "name"))
+        given["sources"] = ", ".join(names[pk] for pk in given["sources"] if pk in names)
+    if "flags" in given:
+        given["flags"] = ", ".join(flag_name(kind) for kind in given["flags"])
+    labels = {
+        name: field.label or name.replace("_", " ").capitalize()
+        for name, field in DatasetForm.base_fields.items()
+    }
+    return [(str(labels[name]), "yes" if value is True else str(value)) for name, value in given.items()]
 
 
 def _dataset(request: ProjectRequest, version: int) -> Dataset:
@@ -121,6 +164,7 @@ def _by_tier(record: Ranking, number: int) -> dict[str, object]:
     ]
     return {
         "number": number,
+        "task": record.meta.get("task"),
         "prompt": record.prompt,
         "rows": rows,
         "demonstrations": record.demonstrations,

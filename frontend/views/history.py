@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from itertools import pairwise
+from typing import Any, cast
+from uuid import UUID
 
 from django.contrib import messages
 from django.core.paginator import Paginator
@@ -16,6 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation import submitting
+from annotation.amending import with_closed
 from annotation.models import Batch, Ranking
 from annotation.refusals import Refusal
 from annotation.returning import returned_note, returned_to, with_returned_note
@@ -32,8 +35,8 @@ A_PAGE = 50
 def history(request: ProjectRequest) -> HttpResponse:
     own = Ranking.objects.filter(annotator=request.user, task__batch__project=request.project)
     found = (
-        with_returned_note(submitting.current_rankings(own))
-        .select_related("task__prompt", "task__batch")
+        with_closed(with_returned_note(submitting.current_rankings(own)))
+        .select_related("assignment", "task__prompt", "task__batch")
         .order_by(IsNull(F("returned_note"), True), "-submitted_at", "-pk")
     )
     context = {
@@ -46,9 +49,9 @@ def history(request: ProjectRequest) -> HttpResponse:
 @require_GET
 @never_cache
 @project_page(Role.ANNOTATOR)
-def change(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+def change(request: ProjectRequest, place_id: UUID) -> HttpResponse:
     """The ranking page with the annotator's present answer, in the order that they were shown."""
-    ranking = _own(request, assignment_id)
+    ranking = _own(request, place_id)
     if fixed := _why_fixed(ranking):
         messages.error(request, fixed.sentence)
         return redirect("rank_history", request.project.slug)
@@ -63,9 +66,9 @@ def change(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 @require_GET
 @never_cache
 @project_page(Role.ANNOTATOR)
-def change_in_place(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+def change_in_place(request: ProjectRequest, place_id: UUID) -> HttpResponse:
     """The same as ``{html}``, for the ranking page to show without leaving the task that waits there."""
-    ranking = _own(request, assignment_id)
+    ranking = _own(request, place_id)
     if fixed := _why_fixed(ranking):
         return refused(fixed)
     return JsonResponse({"html": _answered_html(request, ranking)})
@@ -73,10 +76,10 @@ def change_in_place(request: ProjectRequest, assignment_id: int) -> HttpResponse
 
 @require_POST
 @project_page(Role.ANNOTATOR)
-def amend(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+def amend(request: ProjectRequest, place_id: UUID) -> HttpResponse:
     """Take ``{key}`` and ``parts_of`` an answer; answer with the page to go to. Where ``besides`` is among them, it is
     changed in place, on the ranking page: the answer is as ``Onwards`` says."""
-    ranking = _own(request, assignment_id)
+    ranking = _own(request, place_id)
     try:
         answer = body_of(request)
         onwards = Onwards(request, answer)
@@ -96,23 +99,21 @@ def amend(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 
 def _why_fixed(ranking: Ranking) -> Refusal | None:
     """Why the annotator cannot change it, if they cannot."""
-    batch = ranking.task.batch
-    if batch.state == Batch.State.CLOSED:
+    if cast(Any, ranking).closed:
         return Refusal("closed", "The batch of this task was closed, so its rankings stay as they are.")
-    if batch.kind == Batch.Kind.QUALIFICATION:
+    if ranking.task.batch.kind == Batch.Kind.QUALIFICATION:
         return Refusal(
             "conflict", "You were told the answer of this qualification task, so your ranking stays."
         )
     return None
 
 
-def _own(request: ProjectRequest, assignment_id: int) -> Ranking:
+def _own(request: ProjectRequest, place_id: UUID) -> Ranking:
     own = Ranking.objects.filter(
-        assignment=assignment_id, annotator=request.user, task__batch__project=request.project
+        assignment__public_id=place_id, annotator=request.user, task__batch__project=request.project
     )
-    return get_object_or_404(
-        submitting.current_rankings(own).select_related("assignment", "task__batch", "task__prompt")
-    )
+    current = with_closed(submitting.current_rankings(own))
+    return get_object_or_404(current.select_related("assignment", "task__batch", "task__prompt"))
 
 
 def _answered_html(request: ProjectRequest, ranking: Ranking) -> str:

@@ -12,9 +12,11 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
+from alignment.dataset_lineage import datasets_with
 from annotation import projects, standing
 from annotation.measuring import gold_result
 from annotation.models import Membership, User
+from annotation.qualifying import qualifications_of, why_stranded
 from annotation.refusals import Refusal
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import AddMemberForm, LimitsForm, NewAccountForm, PauseForm, RoleForm, refuse
@@ -74,12 +76,13 @@ def _members(
 
 
 def _with_standing(request: ProjectRequest) -> list[Membership]:
-    """The members, and of each whether they still have to qualify."""
+    """The members, and of each how they stand to the qualifications."""
     found = request.project.memberships.select_related("user").order_by("-role", "user__username")
-    batches = standing.open_batches(request.project)
     members = list(found)
+    qualifications = qualifications_of(request.project, members)
     for each in members:
-        each.must_qualify = standing.must_qualify(each, batches)  # type: ignore[attr-defined]
+        each.qualification = qualifications[each.user_id]  # type: ignore[attr-defined]
+        each.why_stranded = why_stranded(each)  # type: ignore[attr-defined]
     return members
 
 
@@ -139,10 +142,14 @@ def _of_member(request: ProjectRequest, shown: Membership, form: LimitsForm) -> 
         "member": shown,
         "form": form,
         "pause": PauseForm(),
-        "must_qualify": standing.must_qualify(shown, standing.open_batches(request.project)),
+        "qualification": qualifications_of(request.project, [shown])[shown.user_id],
+        "why_stranded": why_stranded(shown),
         "measured": standing.is_measured(shown),
         "gold_tasks": tasks,
         "gold": result,
+        "rankings": shown.user.rankings.filter(task__batch__project=request.project).exists(),
+        "holding": datasets_with(request.project, annotator=shown.user),
+        "withdrawn": request.project.withdrawals.filter(annotator=shown.user, ended_at=None).exists(),
     }
     return render(request, "project/member.html", context, status=422 if form.errors else 200)
 

@@ -8,6 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from alignment.archiving import archive_version, bring_version_back
+from alignment.dataset_lineage import withdrawn_from
 from alignment.model_versions import current_version, lineage, register_base
 from alignment.scorecards import baseline_of
 from annotation.refusals import Refusal
@@ -47,14 +48,20 @@ def model_version(request: ProjectRequest, version_id: int) -> HttpResponse:
     version = get_object_or_404(
         request.project.model_versions.select_related("parent", "run", "dataset"), pk=version_id
     )
+    line = list(reversed(lineage(version)))
     context = {
         "version": version,
-        "line": list(reversed(lineage(version))),
+        "line": line,
         "children": version.children.all(),
         "scorecards": [
             (card, baseline_of(card)) for card in version.scorecards.select_related("against", "round")
         ],
         "sources": version.model_sources.select_related("source"),
+        "withdrawn": [
+            (each.dataset, withdrawn)
+            for each in line
+            if each.dataset and (withdrawn := withdrawn_from(each.dataset))
+        ],
         "is_current": current_version(request.project) == version,
     }
     return render(request, "models/version.html", context)

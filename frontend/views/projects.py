@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST
 
 from annotation import projects
 from annotation.models import Assignment, Prompt
+from annotation.qualifying import stranded
 from annotation.refusals import Refusal
 from annotation.rubrics import RUBRICS, add_rubric
 from annotation.standing import standing_of
@@ -43,6 +44,7 @@ def home(request: ProjectRequest) -> HttpResponse:
     if may(request.role, Role.MANAGER):
         paused = project.memberships.exclude(paused_at=None).select_related("user")
         context["paused"] = paused.order_by("paused_at")
+        context["stranded"] = stranded(project)
     return render(request, "project/home.html", context)
 
 

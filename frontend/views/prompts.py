@@ -14,6 +14,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
+from alignment.dataset_lineage import datasets_with
 from annotation.importing import import_prompts
 from annotation.models import Prompt, Response
 from annotation.reading import read_rows
@@ -73,7 +74,13 @@ def prompts(request: ProjectRequest) -> HttpResponse:
 def prompt(request: ProjectRequest, prompt_id: int) -> HttpResponse:
     shown = get_object_or_404(Prompt, pk=prompt_id, project=request.project)
     responses = with_being_ranked(shown.responses.select_related("source"))
-    return render(request, "prompts/prompt.html", {"prompt": shown, "responses": responses})
+    context = {
+        "prompt": shown,
+        "responses": responses,
+        "holding": datasets_with(request.project, prompt=shown),
+        "withdrawn": request.project.withdrawals.filter(prompt=shown, ended_at=None).exists(),
+    }
+    return render(request, "prompts/prompt.html", context)
 
 
 @require_POST
@@ -107,6 +114,8 @@ def upload(request: ProjectRequest) -> HttpResponse:
             said = f"{report.created:,} prompt{'' if report.created == 1 else 's'} imported."
             if report.existing:
                 said += f" {report.existing:,} were there already."
+            if report.following:
+                said += f" {report.following:,} nearly repeat another prompt and share its split."
             if report.ignored_fields:
                 said += f" Not used: {', '.join(sorted(report.ignored_fields))}."
             messages.success(request, said)

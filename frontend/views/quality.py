@@ -6,20 +6,23 @@ import csv
 import io
 from typing import Any
 
+from django.db.models import Max
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 
 from alignment.reliability import batch_reliability, batch_win_rates
 from annotation.batch_quality import BatchQuality, batch_disagreement, batch_quality, quality_at_hand
-from annotation.models import Skip
+from annotation.models import Batch, Skip
 from annotation.pacing import pace_of
+from annotation.remembering import Remembered
 from annotation.task_figures import rows_of
 from frontend import plots
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.heat import heat_map
 from frontend.quality_files import FILES
 from frontend.quality_scope import Scope, scope_of
+from frontend.time_scale import time_scale
 
 MOST_DISAGREED = 8
 SKIPS_SHOWN = 20
@@ -31,7 +34,7 @@ def quality(request: ProjectRequest, batch_id: int | None = None) -> HttpRespons
     """The page; of very many rankings, which take some seconds, the figures follow."""
     scope = scope_of(request, batch_id)
     if quality_at_hand(scope.batches):
-        context = _whole(scope)
+        context = _whole(scope, batch_quality(scope.batches))
     else:
         context = {"scope": scope, "batch": scope.batch, "follows": True}
     return render(request, "quality/page.html", context)
@@ -39,8 +42,12 @@ def quality(request: ProjectRequest, batch_id: int | None = None) -> HttpRespons
 
 @project_page(Role.REVIEWER)
 def quality_figures(request: ProjectRequest, batch_id: int | None = None) -> HttpResponse:
-    """All figures of the page, without its frame."""
-    return render(request, "quality/figures.html", _whole(scope_of(request, batch_id)))
+    """All figures of the page, without its frame; nothing, where it shows the newest already."""
+    scope = scope_of(request, batch_id)
+    found = batch_quality(scope.batches)
+    if request.GET.get("seen") == _stamp(scope, found):
+        return HttpResponse(status=204)
+    return render(request, "quality/figures.html", _whole(scope, found))
 
 
 @project_page(Role.REVIEWER)
@@ -58,16 +65,18 @@ def summary_of(scope: Scope) -> dict[str, Any]:
     }
 
 
-def _whole(scope: Scope) -> dict[str, Any]:
-    found = batch_quality(scope.batches)
+def _whole(scope: Scope, found: Remembered[BatchQuality]) -> dict[str, Any]:
+    figures = found.figures
     disagreement = batch_disagreement(scope.batches).figures
     first = sorted(disagreement, key=lambda task: (-disagreement[task], -task))[:MOST_DISAGREED]
     skipped = Skip.objects.filter(task__batch__in=scope.batches)
-    return _live(scope) | {
+    live = _live(scope, found)
+    return live | {
         "latest_skips": skipped.select_related("annotator", "task__prompt").order_by("-pk")[:SKIPS_SHOWN],
         "as_of": found.as_of,
-        "page_stamp": found.stamp,
-        "heat": heat_map(found.figures),
+        "page_stamp": live["stamp"],
+        "heat": heat_map(figures),
+        "times": time_scale([figures.times, *(one.times for one in figures.annotators)]),
         "reliability": batch_reliability(scope.batches).figures,
         "win_rates": batch_win_rates(scope.batches).figures,
         "disagreed": [row for row in rows_of(first, disagreement) if row.disagreement],
@@ -77,9 +86,11 @@ def _whole(scope: Scope) -> dict[str, Any]:
 @project_page(Role.REVIEWER)
 def quality_live(request: ProjectRequest, batch_id: int | None = None) -> HttpResponse:
     """The part of the page that moves; nothing, where it shows the newest already."""
-    context = _live(scope_of(request, batch_id))
-    if request.GET.get("seen") == context["stamp"]:
+    scope = scope_of(request, batch_id)
+    found = batch_quality(scope.batches)
+    if request.GET.get("seen") == _stamp(scope, found):
         return HttpResponse(status=204)
+    context = _live(scope, found)
     context["page_stamp"] = request.GET.get("page", "")
     context["newer"] = context["page_stamp"] != context["stamp"]
     return render(request, "quality/live.html", context)
@@ -97,19 +108,24 @@ def quality_file(request: ProjectRequest, what: str, batch_id: int | None = None
     return HttpResponse(sheet.getvalue(), content_type="text/csv; charset=utf-8", headers=disposition)
 
 
-def _live(scope: Scope) -> dict[str, Any]:
-    found = batch_quality(scope.batches)
-    pace = pace_of(scope.batches)
-    figures: BatchQuality = found.figures
+def _stamp(scope: Scope, found: Remembered[BatchQuality]) -> str:
+    """What changes whenever the page would show something else: the figures, or who passed a task by."""
+    skipped = Skip.objects.filter(task__batch__in=scope.batches).aggregate(last=Max("pk"))
+    return f"{found.stamp}.{skipped['last'] or 0}"
+
+
+def _live(scope: Scope, found: Remembered[BatchQuality]) -> dict[str, Any]:
+    pace, figures = pace_of(scope.batches), found.figures
+    ended = scope.batches.exists() and not scope.batches.exclude(state=Batch.State.CLOSED).exists()
     return {
         "scope": scope,
         "batch": scope.batch,
         "quality": figures,
-        "stamp": found.stamp,
+        "stamp": _stamp(scope, found),
         "pace": pace,
         "skips": Skip.objects.filter(task__batch__in=scope.batches).count(),
         "bars": plots.bars(pace) if pace.steps else None,
         "course": plots.course(pace, timezone.now()) if pace.steps else None,
         "band": plots.band(figures.over_time) if figures.over_time else None,
-        "live_seconds": LIVE_SECONDS if pace.left else 0,
+        "live_seconds": 0 if ended else LIVE_SECONDS,
     }

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from datetime import datetime
 from itertools import zip_longest
 from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpResponse, JsonResponse
@@ -26,10 +27,11 @@ from annotation import assigning, submitting
 from annotation.batching import open_work
 from annotation.models import Assignment, Batch, Ranking
 from annotation.progress import progress_of
-from annotation.qualifying import feedback_on
+from annotation.qualifying import Qualification, feedback_on, qualifications_of, stranded_sentence
 from annotation.refusals import Refusal, require_storable
 from annotation.returning import returned_to
-from annotation.showing import blind_view
+from annotation.showing import blind_view, seconds_left
+from annotation.standing import standing_of
 from frontend.access import ProjectRequest, Role, project_page
 
 STATUS = {
@@ -68,7 +70,7 @@ def next_task(request: ProjectRequest) -> HttpResponse:
 
 @require_POST
 @project_page(Role.ANNOTATOR)
-def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+def submit(request: ProjectRequest, place_id: UUID) -> HttpResponse:
     """Take ``{lease, key}``, ``parts_of`` an answer, and what ``Onwards`` takes; answer as it says. Where they are
     told how they did, that comes in place of the task."""
     try:
@@ -76,7 +78,7 @@ def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
         onwards = Onwards(request, answer)
         ranking = submitting.submit(
             annotator=request.user,
-            assignment_id=assignment_id,
+            assignment_id=place_id,
             lease=answer.get("lease", ""),
             key=answer.get("key", ""),
             **parts_of(answer),
@@ -88,13 +90,13 @@ def submit(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 
 @require_POST
 @project_page(Role.ANNOTATOR)
-def skip(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+def skip(request: ProjectRequest, place_id: UUID) -> HttpResponse:
     """Take ``{lease, reason}``, and what ``Onwards`` takes; answer as it says."""
     try:
         body = body_of(request)
         onwards = Onwards(request, body)
         assigning.skip(
-            assignment=_place(request, assignment_id),
+            assignment=_place(request, place_id),
             annotator=request.user,
             lease=body.get("lease", ""),
             reason=str(body.get("reason", "")),
@@ -106,13 +108,13 @@ def skip(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 
 @require_POST
 @project_page(Role.ANNOTATOR)
-def give_back(request: ProjectRequest, assignment_id: int) -> HttpResponse:
+def give_back(request: ProjectRequest, place_id: UUID) -> HttpResponse:
     """Take ``{lease}``; answer with the page to go to, since the next task could well be this one. With ``ahead``,
     nobody has seen it: the page gives it back by itself, and nothing is said."""
     try:
         body = body_of(request)
         assigning.return_lease(
-            assignment=_place(request, assignment_id),
+            assignment=_place(request, place_id),
             annotator=request.user,
             lease=body.get("lease", ""),
         )
@@ -126,17 +128,17 @@ def give_back(request: ProjectRequest, assignment_id: int) -> HttpResponse:
 
 @require_POST
 @project_page(Role.ANNOTATOR)
-def renew(request: ProjectRequest, assignment_id: int) -> HttpResponse:
-    """Take ``{lease}``; answer with ``{leased_until}``."""
+def renew(request: ProjectRequest, place_id: UUID) -> HttpResponse:
+    """Take ``{lease}``; answer with ``{seconds_left}``."""
     try:
         place = assigning.renew_lease(
-            assignment=_place(request, assignment_id),
+            assignment=_place(request, place_id),
             annotator=request.user,
             lease=body_of(request).get("lease", ""),
         )
     except Refusal as refusal:
         return refused(refusal)
-    return JsonResponse({"leased_until": place.leased_until})
+    return JsonResponse({"seconds_left": seconds_left(place.leased_until)})
 
 
 class Onwards:
@@ -172,21 +174,19 @@ class Onwards:
         return answer
 
 
-def _checked_besides(besides: Any) -> list[int] | None:
+def _checked_besides(besides: Any) -> list[UUID] | None:
     if besides is None:
         return None
-    # A bool is an int to Python, and a number beyond 64 bits none to the database.
-    if not (
-        isinstance(besides, list)
-        and len(besides) <= MOST_BESIDES
-        and all(type(one) is int and 0 <= one < 2**63 for one in besides)
-    ):
-        raise Refusal(
-            "invalid",
-            f"besides must be a list of at most {MOST_BESIDES} assignment numbers, or null.",
-            field="besides",
-        )
-    return besides
+    if isinstance(besides, list) and len(besides) <= MOST_BESIDES:
+        try:
+            return [UUID(one) for one in besides]
+        except (AttributeError, TypeError, ValueError):
+            pass
+    raise Refusal(
+        "invalid",
+        f"besides must be a list of at most {MOST_BESIDES} assignments, each a UUID, or null.",
+        field="besides",
+    )
 
 
 def _checked_since(since: Any) -> datetime | None:
@@ -205,7 +205,7 @@ def _checked_since(since: Any) -> datetime | None:
     )
 
 
-def _next_task(request: ProjectRequest, done: int, besides: Collection[int] = ()) -> str:
+def _next_task(request: ProjectRequest, done: int, besides: Collection[UUID] = ()) -> str:
     """The HTML of the annotator's next task besides those, or of there being none."""
     project, annotator = request.project, request.user
     try:
@@ -216,10 +216,18 @@ def _next_task(request: ProjectRequest, done: int, besides: Collection[int] = ()
     context: dict[str, Any] = {"project": project, "role": request.role, "ranked": done}
     if assignment is None:
         context["open_batches"] = open_work(project).exists()
+        context["stranded"] = _stranded(request)
         return render_to_string("ranking/nothing.html", context, request)
     context["view"] = blind_view(assignment)
     context["renew_within"] = project.lease_minutes * 60
     return task_html(request, context)
+
+
+def _stranded(request: ProjectRequest) -> str:
+    """The sentence for somebody who must qualify and cannot; empty for others."""
+    member = standing_of(request.user, request.project)
+    found = qualifications_of(request.project, [member])[member.user_id]
+    return stranded_sentence(member) if found == Qualification.STRANDED else ""
 
 
 def _feedback(request: ProjectRequest, ranking: Ranking) -> str:
@@ -229,7 +237,7 @@ def _feedback(request: ProjectRequest, ranking: Ranking) -> str:
         return ""
     feedback = feedback_on(assignment=assignment, annotator=request.user)
     view = blind_view(assignment)
-    responses = lettered(view["responses"])
+    responses = view["responses"]
     letters = {response["number"]: response["letter"] for response in responses}
     orders = [
         [sorted(letters[number] for number in tier) for tier in tiers]
@@ -246,17 +254,12 @@ def _feedback(request: ProjectRequest, ranking: Ranking) -> str:
 
 def task_html(request: ProjectRequest, context: dict[str, Any]) -> str:
     """The HTML of the task of ``context["view"]``."""
-    responses = lettered(context["view"]["responses"])
+    responses = context["view"]["responses"]
     return render_to_string(
         "ranking/task.html",
         {**context, "responses": responses, "tiers": range(1, len(responses) + 1)},
         request,
     )
-
-
-def lettered(responses: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The responses with their names. Digits name tiers, so these are letters, in the order on the page."""
-    return [{"letter": chr(ord("A") + index), **response} for index, response in enumerate(responses)]
 
 
 def body_of(request: ProjectRequest) -> dict[str, Any]:
@@ -288,9 +291,9 @@ def parts_of(answer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _place(request: ProjectRequest, assignment_id: int) -> Assignment:
+def _place(request: ProjectRequest, place_id: UUID) -> Assignment:
     try:
-        return Assignment.objects.get(pk=assignment_id, task__batch__project=request.project)
+        return Assignment.objects.get(public_id=place_id, task__batch__project=request.project)
     except Assignment.DoesNotExist:
         raise Refusal("not_found", "There is no such task in this project. Take the next task.") from None
 

@@ -8,9 +8,11 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 
+from annotation.lettering import letter_of
 from annotation.models import Demonstration, Flag, Ranking
 from annotation.refusals import Refusal
 from annotation.remarks import DEMONSTRATIONS, RATIONALES, flag_name, remark_counts, remarked
+from annotation.task_answers import lettered
 from frontend.access import ProjectRequest, Role, project_page
 
 A_PAGE = 20
@@ -53,12 +55,15 @@ def _row(ranking: Ranking) -> dict[str, Any]:
     def said_of(mark: Flag | Demonstration) -> dict[str, Any]:
         return {
             "mark": mark,
+            "letter": letter_of(mark.position) if mark.position is not None else "",
             "text": texts.get(mark.position, "") if mark.position is not None else "",
             "place": place.get(mark.position) if mark.position is not None else None,
         }
 
     return {
         "ranking": ranking,
+        "tiers": lettered(ranking.tiers, ranking.strengths),
+        "unranked": [letter_of(number) for number in sorted(texts.keys() - place.keys())],
         "flags": [said_of(flag) for flag in ranking.flags.all()],
         "demonstrations": [said_of(each) for each in ranking.demonstrations.all()],
     }

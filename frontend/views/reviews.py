@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation import review_queue
-from annotation.gold import LONGEST_NOTE
+from annotation.gold import LONGEST_REVIEW_NOTE
 from annotation.models import Project, Task
 from annotation.refusals import Refusal
 from annotation.review_queue import Reason
@@ -76,7 +76,7 @@ def task(request: ProjectRequest, task_id: int) -> HttpResponse:
         **drawn(view),
         "waiting": review_queue.waiting_for(shown),
         "theirs": not review_queue.claim(request.project, shown.pk, request.user),
-        "longest_note": LONGEST_NOTE,
+        "longest_note": LONGEST_REVIEW_NOTE,
     }
     return render(request, "review/task.html", context)
 

@@ -16,9 +16,11 @@ from django.views.decorators.http import require_POST
 from alignment import rounds as activity
 from alignment.answers import JUDGED, Answers
 from alignment.archiving import sources_in_use, versions_in_use
+from alignment.dataset_warnings import warnings_of
 from alignment.models import Round, Scorecard
-from alignment.recipes import RECIPES
+from alignment.recipes import RECIPES, annotation_settings
 from alignment.reliability import batch_win_rates
+from alignment.round_reviews import review_awaited
 from alignment.scorecards import baseline_of
 from annotation.batching import batch_progress
 from annotation.models import Project
@@ -53,11 +55,15 @@ SAYS = {
     State.JUDGING: "People are comparing the two models' answers to the held-out prompts, blind.",
     State.DECIDING: "The new model is measured. Promote it, and the next round starts from it; or reject it.",
 }
+REVIEWING = (
+    "All is ranked. The round goes on when the review that it waits for is done, or when you go on without."
+)
 ACTIONS = {
     "close-annotation": (
         activity.close_annotation,
         "The batch is closed; the round goes on with what is ranked.",
     ),
+    "waive-review": (activity.waive_review, "The round goes on without the review."),
     "retry": (activity.retry_round, "Trying again."),
     "cancel": (activity.cancel_round, "The round is cancelled. What it made stays."),
     "promote": (activity.promote, "Promoted: the next round starts from it."),
@@ -94,8 +100,11 @@ def new_round(request: ProjectRequest) -> HttpResponse:
         else:
             messages.success(request, f"Round {started.number} is under way.")
             return redirect("round", request.project.slug, started.number)
+    newest = request.project.datasets.first()
     context = {
         "form": form,
+        "warnings": warnings_of(newest.card) if newest else [],
+        "warned": f"Of dataset version {newest.version}, the newest" if newest else "",
         "prompts": request.project.prompts.count(),
         "missing": missing_for_a_round(request.project),
     }
@@ -126,7 +135,9 @@ def round(request: ProjectRequest, number: int) -> HttpResponse:
     card = getattr(shown, "scorecard", None)
     context = _live(shown) | {
         "stages": stages(shown),
+        "warnings": warnings_of(shown.dataset.card, shown.recipe) if shown.dataset else [],
         "settings": shown.settings,
+        "annotation": annotation_settings(shown),
         "sources": shown.sources.all(),
         "win_rates": batch_win_rates(batches_of(shown.batch)).figures
         if shown.batch and shown.sources.count() > 1
@@ -174,9 +185,9 @@ def _answers(shown: Round, number: int | str, a_page: int) -> dict[str, Any]:
 def round_live(request: ProjectRequest, number: int) -> HttpResponse:
     """The parts of the page that move; a round that came into another state has the whole page drawn anew."""
     shown = _round(request, number)
-    if request.GET.get("state") != shown.state:
-        return HttpResponse(headers={"HX-Refresh": "true"})
     context = _live(shown) | {"apart": True}
+    if request.GET.get("state") != context["phase"]:
+        return HttpResponse(headers={"HX-Refresh": "true"})
     parts = [render_to_string(f"rounds/{part}.html", context, request) for part in ("live", "runs")]
     return HttpResponse("".join(parts))
 
@@ -219,9 +230,13 @@ def stages(shown: Round) -> list[Stage]:
 def _live(shown: Round) -> dict[str, Any]:
     batch = {State.ANNOTATING: shown.batch, State.JUDGING: shown.evaluation_batch}.get(State(shown.state))
     step = shown.failed_in or shown.state
+    review = review_awaited(shown, live=False)
     return {
         "round": shown,
-        "says": SAYS.get(State(shown.state), ""),
+        # The page is another one while a round waits for reviews, though its state is the same.
+        "phase": "reviewing" if review else shown.state,
+        "review": review,
+        "says": REVIEWING if review else SAYS.get(State(shown.state), ""),
         "ended": shown.state in Round.ENDED or shown.state == State.FAILED,
         "awaited": batch,
         "progress": batch_progress(batch) if batch is not None else None,
@@ -232,6 +247,13 @@ def _live(shown: Round) -> dict[str, Any]:
 
 def _round(request: ProjectRequest, number: int) -> Round:
     found = request.project.rounds.select_related(
-        "start_from", "candidate", "batch", "evaluation_batch", "dataset", "scorecard", "created_by"
+        "start_from",
+        "candidate",
+        "batch",
+        "evaluation_batch",
+        "dataset",
+        "scorecard",
+        "created_by",
+        "review_waived_by",
     )
     return get_object_or_404(found, number=number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import uuid
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -12,13 +13,16 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from alignment.judges.making import create_endpoint_judge
+from alignment.judges.models import Judge
 from alignment.model_versions import register_base
 from alignment.models import ModelVersion, Round
 from alignment.rounds import advance_round
 from alignment.simulated_annotators import hire, work_off
 from alignment.sources import create_model_source
+from annotation.batching import compose_batch
 from annotation.importing import import_prompts
-from annotation.models import Batch, Project, Source, User
+from annotation.models import Batch, Project, Response, Source, User
 from annotation.projects import create_project, create_user
 from training.launching import run_folder
 from training.models import Artifact, Run
@@ -176,3 +180,52 @@ def bring_to(round: Round, state: str, **figures: Any) -> Round:
         doing[round.state]()
         advanced(round)
     return round
+
+
+@pytest.fixture
+def judge(project: Project, manager: User) -> Judge:
+    return create_endpoint_judge(
+        project=project,
+        name="big model",
+        url="http://localhost:8000/v1",
+        model="big",
+        created_by=manager,
+    )
+
+
+@pytest.fixture
+def compose(project: Project) -> Callable[..., Batch]:
+    """Makes a batch of new prompts with four responses each, named by their quality: 3 is the best."""
+
+    def make(tasks: int = 2, *, overlap: int = 1, **settings: Any) -> Batch:
+        sources = [
+            Source.objects.get_or_create(project=project, name=name, kind=Source.Kind.IMPORT)[0]
+            for name in ("zebrafinch-old", "zebrafinch-new")
+        ]
+        name = uuid.uuid4().hex[:8]
+        rows = [{"prompt": f"How do I boil egg {n} of {name}?", "key": name} for n in range(tasks)]
+        import_prompts(project=project, rows=enumerate(rows, start=1))
+        prompts = project.prompts.filter(key=name)
+        drawn_by = uuid.uuid4()
+        Response.objects.bulk_create(
+            Response(
+                prompt=prompt,
+                source=sources[quality % 2],
+                drawn_by=drawn_by,
+                index=quality,
+                text=f"Answer of quality {quality}{'!' * quality}",
+            )
+            for prompt in prompts
+            for quality in range(4)
+        )
+        return compose_batch(
+            project=project,
+            name=f"batch {name}",
+            prompts=prompts,
+            sources=sources,
+            responses_per_task=4,
+            overlap=overlap,
+            **settings,
+        ).batch
+
+    return make

@@ -14,7 +14,8 @@ from django.db import IntegrityError, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignment.datasets import build_dataset, dataset_folder, preview, tiers_of
+from alignment.consensus_records import tiers_of
+from alignment.datasets import build_dataset, dataset_folder, preview
 from alignment.models import Dataset
 from annotation.assigning import next_assignment
 from annotation.batching import close_batch, compose_batch

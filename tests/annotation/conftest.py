@@ -154,7 +154,7 @@ def answer_wrongly(place: Assignment) -> Ranking:
     return answer(place, place.task.gold_tiers[::-1])
 
 
-def take(annotator: User, project: Project, besides: Collection[int] = ()) -> Assignment:
+def take(annotator: User, project: Project, besides: Collection[uuid.UUID] = ()) -> Assignment:
     """The annotator's next place, which there must be."""
     place = next_assignment(annotator=annotator, project=project, besides=besides)
     assert place is not None

@@ -66,17 +66,20 @@ def test_one_place_is_held_ahead_of_the_one_in_work_and_no_more(
     (annotator,) = people(1)
     first = take(annotator, project)
 
-    ahead = take(annotator, project, besides=[first.pk])
+    ahead = take(annotator, project, besides=[first.public_id])
     assert ahead.pk != first.pk
-    assert take(annotator, project, besides=[first.pk]).lease == ahead.lease, (
+    assert take(annotator, project, besides=[first.public_id]).lease == ahead.lease, (
         "asked again, it is the same one"
     )
-    assert next_assignment(annotator=annotator, project=project, besides=[first.pk, ahead.pk]) is None
+    assert (
+        next_assignment(annotator=annotator, project=project, besides=[first.public_id, ahead.public_id])
+        is None
+    )
     assert take(annotator, project).pk == first.pk, "the one in work is the one that was taken first"
 
     answer(first)
     assert take(annotator, project).pk == ahead.pk
-    assert take(annotator, project, besides=[first.pk, ahead.pk]).pk not in (first.pk, ahead.pk)
+    assert take(annotator, project, besides=[first.public_id, ahead.public_id]).pk not in (first.pk, ahead.pk)
 
 
 def test_a_place_in_work_whose_time_ran_out_is_not_taken_from_under_a_page_that_asks_ahead(
@@ -87,7 +90,7 @@ def test_a_place_in_work_whose_time_ran_out_is_not_taken_from_under_a_page_that_
     late = take(annotator, project)
     run_out(late)
 
-    take(annotator, project, besides=[late.pk])
+    take(annotator, project, besides=[late.public_id])
 
     answer(late)
 
@@ -98,10 +101,10 @@ def test_a_place_ahead_whose_time_ran_out_gives_way_to_another(
     compose(2)
     (annotator,) = people(1)
     first = take(annotator, project)
-    ahead = take(annotator, project, besides=[first.pk])
+    ahead = take(annotator, project, besides=[first.public_id])
     run_out(ahead)
 
-    again = take(annotator, project, besides=[first.pk])
+    again = take(annotator, project, besides=[first.public_id])
 
     assert again.lease != ahead.lease
     assert Assignment.objects.filter(state="leased").count() == 2

@@ -85,7 +85,7 @@ def test_tabs_of_one_annotator_share_the_place_ahead(
     (annotator,) = people(1)
     first = take(annotator, project)
 
-    places = all_at_once([partial(take, annotator, project, besides=[first.pk])] * 8)
+    places = all_at_once([partial(take, annotator, project, besides=[first.public_id])] * 8)
 
     assert len({(place.pk, place.lease) for place in places}) == 1
     assert Assignment.objects.filter(state="leased").count() == 2

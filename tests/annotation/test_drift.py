@@ -28,6 +28,7 @@ def test_a_drift_is_seen_stretch_by_stretch() -> None:
     # 40 opinions, 22 over and 18 under, two couples apart: α = 1 − 39 × 4 / (40² − 22² − 18²) = 1 − 156 / 792.
     assert first.nominal_alpha == pytest.approx(1 - 156 / 792)
     assert first.until < second.since < third.since, "in the order in which they were ranked"
+    assert (first.number, first.keys, fourth.number) == (1, list(range(20)), 4)
 
 
 def test_a_task_counts_when_its_latest_ranking_came() -> None:

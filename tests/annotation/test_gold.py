@@ -10,7 +10,7 @@ import pytest
 from annotation.assigning import next_assignment
 from annotation.batching import compose_batch
 from annotation.gold import KnownAnswer, compose_known, set_known_answer, tasks_with_known_answers
-from annotation.models import Batch, Project, Response, Review, Source, Task, User
+from annotation.models import MAX_OVERLAP, Batch, Project, Response, Review, Source, Task, User
 from annotation.projects import add_member, create_project, create_user
 from annotation.refusals import Refusal
 from tests.annotation.conftest import Compose, People, answer, take
@@ -60,6 +60,47 @@ def test_what_is_no_order_of_the_responses_is_no_known_answer(
 def test_annotators_say_no_known_answers(project: Project, people: People, compose: Compose) -> None:
     with pytest.raises(Refusal, match="role of reviewer"):
         set_known_answer(task=compose(1).tasks.get(), tiers=[[0], [1]], by=people(1)[0])
+
+
+def test_nobody_says_the_right_order_of_what_they_ranked_or_wrote(
+    project: Project, people: People, compose: Compose
+) -> None:
+    ranked, wrote = people(2)
+    task = compose(1, overlap=2).tasks.get()
+    held = take(ranked, project)
+    for reviewer in (ranked, wrote):
+        add_member(project=project, user=reviewer, role="reviewer")
+    answer(held)
+    Source.objects.filter(responses__tasks=task).update(kind=Source.Kind.PERSON, person=wrote)
+    for reviewer in (ranked, wrote):
+        with pytest.raises(Refusal, match="somebody else says what its right order is") as refused:
+            set_known_answer(task=task, tiers=[[0], [1], [2], [3]], by=reviewer)
+        assert refused.value.code == "forbidden"
+    task.refresh_from_db()
+    assert task.gold_tiers is None and not task.reviews.exists()
+
+
+def test_nobody_ranks_what_they_said_the_right_order_of(
+    project: Project, manager: User, people: People, compose: Compose
+) -> None:
+    first, second = compose(2).tasks.order_by("pk")
+    set_known_answer(task=first, tiers=[[0], [1], [2], [3]], by=manager)
+    assert take(manager, project).task == second
+    assert take(people(1)[0], project).task == first
+
+
+def test_a_gold_batch_has_a_number_of_annotators_and_a_qualification_a_place_for_everybody(
+    project: Project, manager: User, compose: Compose
+) -> None:
+    task = compose(1).tasks.get()
+    set_known_answer(task=task, tiers=[[0], [1], [2], [3]], by=manager)
+    common: dict[str, Any] = {"project": project, "by": manager, "tasks": [task]}
+    with pytest.raises(Refusal, match="how many annotators") as refused:
+        compose_known(name="gold", kind="gold", **common)
+    assert refused.value.field == "overlap"
+    for name, given in (("a", {}), ("b", {"overlap": 3})):
+        batch = compose_known(name=name, kind="qualification", **common, **given).batch
+        assert (batch.overlap, batch.assignments.count()) == (MAX_OVERLAP, 0)
 
 
 def test_a_gold_batch_copies_adjudicated_tasks_with_their_answers_and_leaves_them_as_they_are(

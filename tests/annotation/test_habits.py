@@ -82,12 +82,13 @@ def test_leanings_that_were_planted_are_found(project: Project, people: People, 
     habits = read.of_annotators()
 
     assert of(habits, top).first_shown.win_rate == of(habits, longer).longer.win_rate == 1
-    assert of(habits, lists).formatted.win_rate == 1 and 0 < of(habits, lists).tied_share < 1
+    assert of(habits, lists).formatted.win_rate == 1 and 0 < of(habits, lists).ties.value < 1
     fair = of(habits, careful)
     for leaning in (fair.first_shown, fair.longer, fair.formatted, of(habits, longer).first_shown):
         assert abs(leaning.win_rate - 0.5) < 0.25, "five standard deviations, of forty shuffled rankings"
         assert leaning.win_rate_low < leaning.win_rate < leaning.win_rate_high
-    assert fair.tied_share == 0 and fair.first_shown.pairs == 40 * 6
+    assert 0 <= of(habits, lists).ties.low < of(habits, lists).ties.value < of(habits, lists).ties.high
+    assert fair.ties.value == 0 and fair.first_shown.pairs == 40 * 6
     everybody = read.everybody()
     assert everybody.annotator is None and everybody.rankings == 160
     assert 0.5 < everybody.first_shown.win_rate < 1
@@ -119,6 +120,35 @@ def test_patterns_of_no_careful_reader_are_listed_with_their_evidence(
         and len(found[hasty.username].tasks) == 12
     )
     assert "chance gives 0.5" in found[backward.username].evidence
+
+
+def test_one_order_of_the_pages_places_is_seen_and_leads_to_its_tasks(
+    project: Project, people: People, compose: Compose
+) -> None:
+    batch = compose(20, overlap=2)
+    lazy, careful = people(2)
+    always = iter(range(20))
+
+    def second_first(place: Assignment, texts: dict[int, str]) -> list[list[int]]:
+        first, second, *others = place.shown_order
+        return (
+            [[second], [first], *([n] for n in others)] if next(always) % 4 else [[n] for n in sorted(texts)]
+        )
+
+    work_off(lazy, project, 20, second_first)
+    work_off(careful, project, 20, at_random(4))
+
+    (found,) = habits_of(batch).suspicions()
+
+    assert (found.annotator, found.kind.value) == (lazy.username, "one-order")
+    assert (
+        "20 rankings of 4 responses put the places of the page in the order 2 > 1 > 3 > 4" in found.evidence
+    )
+    theirs = lazy.rankings.filter(task__in=found.tasks)
+    assert 15 <= len(found.tasks) < 20
+    assert all(
+        ranking.tiers[:2] == [[ranking.shown_order[1]], [ranking.shown_order[0]]] for ranking in theirs
+    )
 
 
 def test_the_order_of_the_page_is_seen_in_pairs_too(

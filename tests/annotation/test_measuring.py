@@ -8,7 +8,8 @@ import pytest
 
 from annotation.agreement import AsKnown, as_known
 from annotation.assigning import next_assignment, return_lease
-from annotation.measuring import FEWEST, WINDOW, gold_is_due, gold_result
+from annotation.known_accuracy import WINDOW
+from annotation.measuring import FEWEST, gold_is_due, gold_result
 from annotation.models import Assignment, Batch, Membership, Project, User
 from annotation.projects import create_user
 from annotation.refusals import Refusal
@@ -176,20 +177,72 @@ def test_a_paused_annotators_places_are_open_for_others_at_once(
     assert bad.rankings.count() == FEWEST
 
 
-def test_an_amended_gold_answer_counts_as_amended(
+def change(place: Assignment, *, rightly: bool) -> None:
+    """Amend the answer to a gold task to what is known, or to the other way round."""
+    known = place.task.gold_tiers
+    tiers = known if rightly else known[::-1]
+    amend(annotator=place.annotator, assignment_id=place.pk, key=uuid.uuid4(), tiers=tiers)
+
+
+def test_an_answer_that_is_mended_at_once_counts_as_mended(
     project: Project, people: People, compose: Compose, compose_gold: Compose, always_gold: None
 ) -> None:
     compose(1), compose_gold(FEWEST)
     (annotator,) = people(1)
-    ranks(annotator, project, "rrrrr")
-    for place in Assignment.objects.filter(annotator=annotator):
-        amend(
-            annotator=annotator,
-            assignment_id=place.pk,
-            key=uuid.uuid4(),
-            tiers=place.task.gold_tiers[::-1],
-        )
-    assert paused(annotator), "none is right now"
+    for _ in range(FEWEST):
+        place = take(annotator, project)
+        answer_wrongly(place)
+        change(place, rightly=False)
+        change(place, rightly=True)
+
+    assert gold_result(Membership.objects.get(user=annotator)) == (FEWEST, AsKnown(3 * FEWEST, 3 * FEWEST))
+
+
+def test_an_answer_that_is_amended_after_the_next_one_counts_as_it_was(
+    project: Project, people: People, compose: Compose, compose_gold: Compose, always_gold: None
+) -> None:
+    compose(1, overlap=2), compose_gold(4)
+    learnt, spoilt = people(2)
+    ranks(learnt, project, "wwww")
+    ranks(spoilt, project, "rrrr")
+    for annotator in (learnt, spoilt):
+        answer(take(annotator, project))  # of a task whose answer nobody knows
+        for place in Assignment.objects.filter(annotator=annotator, task__gold_tiers__isnull=False):
+            change(place, rightly=annotator == learnt)
+
+    results = {who: gold_result(Membership.objects.get(user=who)) for who in (learnt, spoilt)}
+    assert results == {learnt: (4, AsKnown(0, 12)), spoilt: (4, AsKnown(12, 12))}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_amended_after_a_pause_told_how_one_does_does_not_count(
+    project: Project, people: People, compose: Compose, compose_gold: Compose, always_gold: None
+) -> None:
+    compose(1), compose_gold(FEWEST)
+    (annotator,) = people(1)
+    ranks(annotator, project, "wwwww")
+    assert paused(annotator)
+    told = gold_result(Membership.objects.get(user=annotator))
+
+    for place in Assignment.objects.filter(annotator=annotator, state="submitted"):
+        change(place, rightly=True)
+
+    assert gold_result(Membership.objects.get(user=annotator)) == told == (FEWEST, AsKnown(0, 15))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_old_gold_answer_that_is_amended_does_not_count_anew(
+    project: Project, people: People, compose: Compose, compose_gold: Compose, always_gold: None
+) -> None:
+    compose(1), compose_gold(FEWEST)
+    (annotator,) = people(1)
+    ranks(annotator, project, "wwwww")
+    lift_pause(project=project, user=annotator)
+
+    for place in Assignment.objects.filter(annotator=annotator, state="submitted"):
+        change(place, rightly=True)
+
+    assert gold_result(Membership.objects.get(user=annotator)) == (0, AsKnown())
 
 
 @pytest.mark.django_db(transaction=True)

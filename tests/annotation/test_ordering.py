@@ -17,6 +17,7 @@ from annotation.ordering import (
     Search,
     Seeker,
 )
+from annotation.refusals import Refusal
 from annotation.standing import set_limits
 from annotation.uncertainty import set_uncertainty
 from tests.annotation.conftest import Compose, People, answer, take
@@ -25,19 +26,14 @@ from tests.annotation.plans import analyze, plan_of
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def no_control(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ordering, "CONTROL_SHARE", 0.0)
-
-
 def test_every_order_of_a_batch_has_its_searches() -> None:
     assert set(ORDERS) == set(Batch.Order.values)
 
 
 def test_the_most_uncertain_tasks_come_first_and_it_is_recorded(
-    project: Project, people: People, compose: Compose, no_control: None
+    project: Project, people: People, compose: Compose
 ) -> None:
-    batch = compose(6, order="uncertainty")
+    batch = compose(6, order="uncertainty", control_share=0.0)
     tasks = list(batch.tasks.order_by("pk"))
     set_uncertainty(batch, {tasks[4].pk: 0.9, tasks[1].pk: 0.2, tasks[3].pk: 5})
     (annotator,) = people(1)
@@ -72,10 +68,32 @@ def test_one_place_in_five_is_drawn_by_chance_to_compare_with(
     assert max(drawn) > 200 and len(set(drawn)) == len(drawn), "from all over the batch"
 
 
-def test_a_place_given_back_and_taken_again_is_recorded_as_it_was_chosen_last(
-    project: Project, people: People, compose: Compose, no_control: None
+def test_batches_side_by_side_keep_their_own_shares_by_chance(
+    project: Project, people: People, compose: Compose
 ) -> None:
-    batch = compose(1, order="uncertainty")
+    none, half = (
+        compose(40, order="uncertainty", control_share=share, responses_per_task=2, max_per_annotator=1)
+        for share in (0.0, 0.5)
+    )
+    for batch in (none, half):
+        set_uncertainty(batch, {task.pk: 1 for task in batch.tasks.all()})
+    for annotator in people(40):
+        for _ in range(2):
+            answer(take(annotator, project), [[0], [1]])
+    assert not none.assignments.filter(chosen_by="control").exists()
+    assert 8 < half.assignments.filter(chosen_by="control").count() < 32, "20 are expected, give or take 3"
+
+
+@pytest.mark.parametrize("share", [-0.1, 0.6])
+def test_a_share_by_chance_that_makes_no_sense_is_refused(compose: Compose, share: float) -> None:
+    with pytest.raises(Refusal, match="Control share"):
+        compose(1, order="uncertainty", control_share=share)
+
+
+def test_a_place_given_back_and_taken_again_is_recorded_as_it_was_chosen_last(
+    project: Project, people: People, compose: Compose
+) -> None:
+    batch = compose(1, order="uncertainty", control_share=0.0)
     set_uncertainty(batch, {batch.tasks.get().pk: 1})
     first, second = people(2)
     held = take(first, project)

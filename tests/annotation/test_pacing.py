@@ -81,6 +81,7 @@ def test_first_rankings_are_counted_by_day_and_amendments_are_not(
     assert [step.rankings for step in pace.steps] == [2, 1, 0, 2, 1]
     assert [step.so_far for step in pace.steps] == [2, 3, 3, 5, 6]
     assert pace.steps[0].since == datetime(2026, 3, 2, tzinfo=UTC)
+    assert [step.until for step in pace.steps] == [datetime(2026, 3, day, tzinfo=UTC) for day in range(3, 8)]
     assert (pace.places, pace.submitted, pace.left) == (12, 6, 6)
     assert pace.forecast is not None and pace.forecast.days == 4 and pace.forecast.per_day == 1.25
 

@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from annotation import gold
 from annotation.assigning import next_assignment, return_lease, skip
 from annotation.batching import close_batch, pause_batch
 from annotation.models import Assignment, Membership, Project, User
@@ -178,17 +179,45 @@ def test_the_manager_who_lifts_a_pause_answers_for_who_has_no_qualification_task
     assert take(annotator, project).batch_id == ordinary.pk
 
 
-def test_who_finds_the_places_taken_is_judged_by_what_they_did(
+def test_there_is_a_place_for_everybody_who_has_to_qualify(
     project: Project, people: People, compose: Compose, compose_gold: Compose
 ) -> None:
-    ordinary = compose(1)
-    test = compose_gold(2, kind="qualification", overlap=2)
-    waiting, *others = people(3)
-    answer_rightly(take(waiting, project))
-    Assignment.objects.filter(batch=test, state="open").update(state="skipped")
-    assert take(waiting, project).batch_id == ordinary.pk
-    for other in others:
-        assert next_assignment(annotator=other, project=project) is None, "nobody ranks unqualified"
+    compose(1, overlap=3)
+    exam = compose_gold(2, kind="qualification", overlap=1)
+    annotators = people(3)
+    held = [take(annotator, project) for annotator in annotators]
+    assert {place.task_id for place in held} == {exam.tasks.earliest("pk").pk}
+    for place in held:
+        answer_rightly(place)
+    for annotator in annotators:
+        answer_rightly(take(annotator, project))
+        assert membership(annotator).qualified_at is not None
+    places = exam.assignments.order_by("task", "place").values_list("place", "state")
+    assert list(places) == [(number, "submitted") for number in range(3)] * 2
+
+
+def test_a_place_that_was_given_back_is_used_before_another_one_is_made(
+    project: Project, people: People, compose_gold: Compose
+) -> None:
+    exam = compose_gold(1, kind="qualification")
+    assert not exam.assignments.exists()
+    first, second, third = people(3)
+    held = take(first, project)
+    return_lease(assignment=held, annotator=first, lease=held.lease)
+    assert take(second, project).pk == held.pk
+    take(third, project)
+    assert exam.assignments.count() == 2
+
+
+def test_a_qualification_has_no_more_places_than_its_overlap(
+    project: Project, people: People, compose_gold: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gold, "MAX_OVERLAP", 2)
+    exam = compose_gold(1, kind="qualification")
+    one, two, three = people(3)
+    take(one, project), take(two, project)
+    assert next_assignment(annotator=three, project=project) is None
+    assert exam.assignments.count() == 2
 
 
 def test_feedback_tells_both_orders_the_pairs_and_why(
@@ -245,10 +274,10 @@ def test_nothing_is_leased_ahead_of_what_follows_a_qualification_task(
     in_work = take(annotator, project)
     exam = compose_gold(2, kind="qualification")
 
-    ahead = take(annotator, project, besides=[in_work.pk])
+    ahead = take(annotator, project, besides=[in_work.public_id])
 
     assert ahead.batch_id == exam.pk, "it may itself be ahead of an ordinary one"
     answer(in_work)
-    assert next_assignment(annotator=annotator, project=project, besides=[ahead.pk]) is None
+    assert next_assignment(annotator=annotator, project=project, besides=[ahead.public_id]) is None
     answer_rightly(ahead)
     assert take(annotator, project, besides=[]).batch_id == exam.pk

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from annotation.agreement import agreement_of
 from annotation.answer_columns import read_answers
-from annotation.models import Batch, Project, Source, Task
-from annotation.quality import AnnotatorFigures, annotator_figures, batches_of
+from annotation.batch_quality import quality_of
+from annotation.known_accuracy import WINDOW
+from annotation.measuring import gold_result
+from annotation.models import Batch, Membership, Project, Source, Task
+from annotation.quality import AnnotatorFigures, Times, annotator_figures, batches_of
 from annotation.submitting import amend, submit
 from tests.annotation.answered import give
 from tests.annotation.conftest import Compose, People, answer, take
@@ -44,14 +49,15 @@ def test_a_batchs_figures_count_each_annotators_latest_revision(
     assert agreed(batch) == 0.0
     figures = figures_of(batch)
     one, other = figures[first.username], figures[second.username]
-    assert (one.gold_accuracy.value, other.gold_accuracy.value) == (1.0, 0.0)
+    assert (one.known_accuracy.value, other.known_accuracy.value) == (1.0, 0.0)
+    assert one.gold_accuracy.value is None, "no gold task measures them"
     assert (other.median_seconds, one.median_seconds) == (20, None)
 
     amend(annotator=second, assignment_id=place.pk, key=uuid.uuid4(), tiers=[[0], [1]])
 
     assert agreed(batch) == 1.0
     assert [
-        (one.rankings, one.agreement.value, one.gold_accuracy.value) for one in figures_of(batch).values()
+        (one.rankings, one.agreement.value, one.known_accuracy.value) for one in figures_of(batch).values()
     ] == [(1, 1.0, 1.0)] * 2
 
 
@@ -84,7 +90,20 @@ def test_speed_is_a_median_and_told_by_a_thousand_characters_too(people: People,
     assert (found.median_seconds, found.seconds_per_1000) == (20, 40)
 
 
-def test_gold_of_the_projects_gold_batches_counts_and_that_of_other_batches_does_not(
+def test_times_are_told_as_percentiles_of_those_that_were_measured(people: People, compose: Compose) -> None:
+    batch = compose(12, responses_per_task=2, overlap=2)
+    ann, bea = people(2)
+    for task, seconds in zip(batch.tasks.all(), [*range(10, 120, 10), None], strict=True):
+        give(task, ann, [[0], [1]], seconds=seconds)
+        give(task, bea, [[0], [1]], seconds=None)
+    found = figures_of(batch)
+    assert found[ann.username].times == Times(p10=20, p25=35, median=60, p75=85, p90=100)
+    assert found[bea.username].times is None
+    everybody = quality_of(read_answers(batches_of(batch)))
+    assert everybody.times == found[ann.username].times
+
+
+def test_gold_accuracy_is_of_the_projects_gold_batches_and_known_accuracy_of_the_batches_asked_for(
     project: Project, people: People, compose: Compose, sources: list[Source]
 ) -> None:
     (ann,) = people(1)
@@ -94,8 +113,28 @@ def test_gold_of_the_projects_gold_batches_counts_and_that_of_other_batches_does
     give(plain.tasks.get(), ann, [[0], [1]])
     give(golden.tasks.get(), ann, [[0], [1]])
     give(other.tasks.get(), ann, [[1], [0]])
-    gold = figures_of(plain)[ann.username].gold_accuracy
-    assert (gold.value, gold.of) == (1.0, 1)
+    found = {batch: figures_of(batch)[ann.username] for batch in (plain, golden, other)}
+    assert [(one.gold_accuracy.value, one.gold_accuracy.of) for one in found.values()] == [(1.0, 1)] * 3
+    assert [one.known_accuracy.value for one in found.values()] == [None, 1.0, 0.0]
+
+
+def test_the_gold_accuracy_of_the_quality_page_is_the_one_that_is_held_against_the_bar(
+    project: Project, people: People, compose: Compose, compose_gold: Compose
+) -> None:
+    (ann,) = people(1)
+    plain, gold = compose(1), compose_gold(WINDOW + 3)
+    give(plain.tasks.get(), ann, [[0], [1], [2], [3]])
+    long_ago = timezone.now() - timedelta(days=9)
+    for n, task in enumerate(gold.tasks.order_by("pk")):
+        give(task, ann, task.gold_tiers[:: 1 if n < 8 else -1], at=long_ago + timedelta(hours=n))
+
+    def both() -> tuple[float | None, float | None, int]:
+        tasks, result = gold_result(Membership.objects.get(user=ann))
+        return figures_of(plain)[ann.username].gold_accuracy.value, result.share, tasks
+
+    assert both() == (5 / WINDOW, 5 / WINDOW, WINDOW), "the latest 20, of which five are right"
+    Membership.objects.filter(user=ann).update(measured_since=long_ago + timedelta(hours=20.5))
+    assert both() == (0, 0, 2), "those since they are measured"
 
 
 def test_a_gold_pair_that_is_tied_or_left_out_counts_half(people: People, compose: Compose) -> None:
@@ -107,7 +146,7 @@ def test_a_gold_pair_that_is_tied_or_left_out_counts_half(people: People, compos
     give(task, partial, [[0], [1]])  # (0, 1) right, both pairs with 2 half
     give(task, wrong, [[2], [1], [0]])
     found = figures_of(batch)
-    shares = [found[who.username].gold_accuracy.value for who in (tying, partial, wrong)]
+    shares = [found[who.username].known_accuracy.value for who in (tying, partial, wrong)]
     assert shares == [pytest.approx(2.5 / 3), pytest.approx(2 / 3), 0]
 
 

@@ -168,9 +168,9 @@ def test_a_parquet_file_that_is_damaged_in_the_middle_is_told_by_the_row() -> No
         rows_of(bytes(data), "x.parquet")
 
 
-@pytest.mark.parametrize("filename", ["x.xlsx", "x", "x.jsonl.gz"])
+@pytest.mark.parametrize("filename", ["x.xlsx", "x", "x.jsonl.bz2", "x.xlsx.gz"])
 def test_an_unknown_ending_is_refused_with_those_that_are_known(filename: str) -> None:
-    with pytest.raises(Refusal, match=r"\.jsonl, \.csv, \.tsv or \.parquet"):
+    with pytest.raises(Refusal, match=r"\.jsonl, \.json, \.csv, \.tsv or \.parquet"):
         read_rows(io.BytesIO(b""), filename)
 
 

@@ -170,7 +170,7 @@ def test_a_pause_takes_the_place_ahead_too_and_late_work_is_told_why_it_is_not_t
     compose(3)
     (annotator,) = people(1)
     in_work = take(annotator, project)
-    ahead = take(annotator, project, besides=[in_work.pk])
+    ahead = take(annotator, project, besides=[in_work.public_id])
 
     pause_member(project=project, user=annotator)
 
@@ -180,4 +180,4 @@ def test_a_pause_takes_the_place_ahead_too_and_late_work_is_told_why_it_is_not_t
             answer(place)
         assert refused.value.code == "lease_lost"
     with pytest.raises(Refusal, match="no tasks are handed to you"):
-        next_assignment(annotator=annotator, project=project, besides=[in_work.pk, ahead.pk])
+        next_assignment(annotator=annotator, project=project, besides=[in_work.public_id, ahead.public_id])

@@ -165,9 +165,9 @@ def test_the_database_itself_refuses_to_change_or_delete_a_ranking(place: Assign
         ([[True], [0], [2], [3]], "Tier 1 holds True"),
         ([[2.0], [0], [1], [3]], "Tier 1 holds 2.0"),
         ([[2], [0], [1], [-1]], "Tier 4 holds -1"),
-        ([[2], [0], [1, 3], [2]], "Response 2 is ranked twice"),
-        ([[2], [0]], "Responses 1, 3 are not ranked"),
-        ([[2], [0], [1]], "Response 3 is not ranked"),
+        ([[2], [0], [1, 3], [2]], r"Response 2 \(C\) is ranked twice"),
+        ([[2], [0]], r"Responses 1 \(B\), 3 \(D\) are not ranked"),
+        ([[2], [0], [1]], r"Response 3 \(D\) is not ranked"),
     ],
 )
 def test_what_is_no_ranking_is_refused_in_a_sentence_and_the_place_stays_leased(
@@ -182,7 +182,9 @@ def test_what_is_no_ranking_is_refused_in_a_sentence_and_the_place_stays_leased(
 
 def test_ties_are_refused_where_the_project_wants_none(place: Assignment) -> None:
     update_project(project=place.batch.project, allow_ties=False)
-    with pytest.raises(Refusal, match="Responses 0, 3 are tied; this project asks for an order without ties"):
+    with pytest.raises(
+        Refusal, match=r"Responses 0 \(A\), 3 \(D\) are tied; this project asks for an order without ties"
+    ):
         send(place, tiers=[[2], [0, 3], [1]])
 
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from annotation import ordering
 from annotation.batching import close_batch
-from annotation.models import Assignment, Batch, Project
+from annotation.models import Batch, Project
 from annotation.refusals import Refusal
 from annotation.submitting import amend
-from annotation.uncertainty import disagreement, order_worth, set_uncertainty
+from annotation.uncertainty import disagreement, set_uncertainty
 from tests.annotation.conftest import Compose, People, answer, take
 
 
@@ -62,10 +61,9 @@ def test_a_tasks_open_places_follow_its_rankings_from_the_second_one_on(
 
 @pytest.mark.django_db(transaction=True)
 def test_what_people_are_divided_on_comes_before_what_they_agree_on(
-    project: Project, people: People, compose: Compose, monkeypatch: pytest.MonkeyPatch
+    project: Project, people: People, compose: Compose
 ) -> None:
-    monkeypatch.setattr(ordering, "CONTROL_SHARE", 0.0)
-    batch = compose(3, overlap=3, order="uncertainty", responses_per_task=2)
+    batch = compose(3, overlap=3, order="uncertainty", control_share=0.0, responses_per_task=2)
     divided = batch.tasks.order_by("pk")[1]
     first, second, third = people(3)
     for annotator, of_divided in ((first, [[0], [1]]), (second, [[1], [0]])):
@@ -97,27 +95,3 @@ def test_numbers_that_make_no_sense_are_refused_and_change_nothing(
     assert set_uncertainty(batch, {task.pk: 3}) == 1
     with pytest.raises(Refusal, match="closed"):
         set_uncertainty(close_batch(batch), {task.pk: 1})
-
-
-@pytest.mark.django_db
-def test_the_worth_of_the_order_is_told_beside_what_chance_gives(
-    project: Project, people: People, compose: Compose
-) -> None:
-    assert order_worth(compose(1)) == []
-    Batch.objects.all().delete()
-    batch = compose(2, overlap=2, order="uncertainty", responses_per_task=2)
-    divided, agreed = batch.tasks.order_by("pk")
-    for annotator, of_divided in zip(people(2), ([[0], [1]], [[1], [0]]), strict=True):
-        for _ in range(2):
-            place = take(annotator, project)
-            answer(place, of_divided if place.task_id == divided.pk else [[0], [1]])
-    Assignment.objects.filter(task=divided).update(chosen_by="uncertainty")
-    Assignment.objects.filter(task=agreed).update(chosen_by="control")
-
-    uncertain, control = order_worth(batch)
-
-    # The first opinion on a pair has odds of 1 in 3; after one, the same again has 2 in 4 and another 1 in 4.
-    assert (uncertain.chosen_by, uncertain.rankings, uncertain.agreement) == ("uncertainty", 2, 0.0)
-    assert uncertain.information == pytest.approx((math.log2(3) + 2) / 2)
-    assert (control.chosen_by, control.rankings, control.agreement) == ("control", 2, 1.0)
-    assert control.information == pytest.approx((math.log2(3) + 1) / 2)

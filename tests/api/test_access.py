@@ -32,15 +32,18 @@ def address(endpoint: Endpoint, world: World) -> str:
         "sources": world.old.pk,
         "batches": world.open.pk,
         "tasks": world.held.task_id,
-        "assignments": world.held.pk,
+        "assignments": world.held.public_id,
         "rankings": world.ranking.pk,
         "datasets": world.dataset.pk,
+        "withdrawals": world.withdrawal.pk,
         "model-versions": world.base.pk,
         "rounds": world.round.pk,
         "scorecards": world.scorecard.pk,
         "runs": world.run.pk,
+        "imports": world.imported.pk,
         "webhooks": world.webhook.pk,
         "deliveries": world.delivery.pk,
+        "judges": world.judge.pk,
     }
     route = endpoint.route.replace("<slug:project>", world.project.slug)
     route = route.replace("<name:username>", "colleague").replace("<name:name>", "adapter")
@@ -80,7 +83,7 @@ def expected_of(endpoint: Endpoint, who: str | None, standing: Access) -> set[in
         return {401} if who is None else {404} if hidden else {403}
     if (endpoint.method, endpoint.route) == ("POST", "tokens"):
         return {403}  # callers come with tokens here, and those make no others
-    own = ("tokens/<int:pk>", "assignments/<int:pk>", "assignments/<int:pk>/feedback")
+    own = ("tokens/<int:pk>", "assignments/<uuid:pk>", "assignments/<uuid:pk>/feedback")
     if endpoint.route in own and who != "annotator":
         return {404}
     # Without a body many requests are malformed, and some clash with the state that things are in.
@@ -117,7 +120,7 @@ def test_an_annotator_sees_only_their_own_rankings_and_tasks(world: World) -> No
     assert world.client("reviewer").get(f"{project}/rankings").json()["count"] == 4
     assert colleague.get(f"{project}/rankings").json()["count"] == 0
     assert colleague.get(f"/api/v1/rankings/{world.ranking.pk}").status_code == 404
-    assert colleague.get(f"/api/v1/assignments/{world.held.pk}").status_code == 404
+    assert colleague.get(f"/api/v1/assignments/{world.held.public_id}").status_code == 404
 
 
 def test_a_former_member_is_nobody_and_an_inactive_user_too(world: World) -> None:

@@ -1,6 +1,7 @@
 """Schemathesis reads the OpenAPI document and calls every operation as it says, and as it does not.
 
-``RANKLOOP_CONTRACT=coverage,fuzzing`` adds the thousands of calls that try every constraint of the document.
+``make fuzz`` goes on for ten minutes, with the thousands of calls that try every constraint of the document, chains of
+calls, and another seed each time.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from annotation.assigning import next_assignment
 from tests.api.world import World, make_world
 
 PHASES = os.environ.get("RANKLOOP_CONTRACT", "fuzzing")
+SECONDS = int(os.environ.get("RANKLOOP_FUZZ_SECONDS", "0"))
+"""How long to go on; 0: a few calls of each operation, the same each time."""
 
 
 def numbers(world: World) -> dict[str, object]:
@@ -28,18 +32,22 @@ def numbers(world: World) -> dict[str, object]:
         "sources": world.old.pk,
         "batches": world.open.pk,
         "tasks": world.held.task_id,
-        "assignments": world.held.pk,
+        "assignments": str(world.held.public_id),
         "rankings": world.ranking.pk,
         "datasets": world.dataset.pk,
+        "withdrawals": world.withdrawal.pk,
         "model-versions": world.base.pk,
         "rounds": world.round.pk,
         "scorecards": world.scorecard.pk,
         "runs": str(world.run.pk),
+        "imports": world.imported.pk,
         "webhooks": world.webhook.pk,
         "deliveries": world.delivery.pk,
+        "judges": world.judge.pk,
     }
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.django_db(transaction=True)
 def test_no_request_ends_in_a_fault_or_breaks_the_document(
@@ -69,7 +77,9 @@ def test_no_request_ends_in_a_fault_or_breaks_the_document(
                 f"Authorization: Bearer {world.keys['manager']}",
             ),
             *("--checks", "all", "--mode", "all", "--phases", PHASES),
-            *("--max-examples", "5", "--seed", "1", "--suppress-health-check", "all", "--no-shrink"),
+            *(("--max-examples", "200", "--max-time", str(SECONDS)) if SECONDS else ("--max-examples", "5")),
+            *("--seed", str(int(time.time()) if SECONDS else 1)),
+            *("--suppress-health-check", "all", "--no-shrink"),
             *("--exclude-operation-id", "tokens_destroy", "--exclude-operation-id", "webhooks_destroy"),
             *("--generation-database", "none", "--workers", "1"),
         ],

@@ -63,6 +63,7 @@ def test_a_manager_releases_tasks_with_known_answers(world: World) -> None:
         ({"name": "b", "tasks": [10**9]}, 422, "tasks"),
         ({"name": "b", "kind": "annotation"}, 400, "kind"),
         ({"name": "b", "overlap": 1001}, 400, "overlap"),
+        ({"name": "b", "overlap": None}, 400, "overlap"),
         ({"name": "b", "tasks": [], "answers": []}, 422, "tasks"),
         (
             {"name": "b", "answers": [{"prompt": 10**9, "responses": responses, "tiers": [[0], [1]]}]},
@@ -95,13 +96,14 @@ def test_a_program_qualifies_and_is_told_how_it_did(world: World) -> None:
     assert held["qualification"] is True
     place = f"/api/v1/assignments/{held['assignment']}"
     assert client.get(f"{place}/feedback").status_code == 409
-    known = Assignment.objects.get(pk=held["assignment"]).task.gold_tiers
+    known = Assignment.objects.get(public_id=held["assignment"]).task.gold_tiers
     assert known is not None
 
     assert client.post(f"{place}/submit", answer(held, tiers=known[::-1])).status_code == 201
 
     told = client.get(f"{place}/feedback").json()
     assert (told["right"], told["pairs"], told["outcome"]) == (0, 3, "paused")
+    assert (told["share"], told["bar"]) == (0, 0.6)
     assert told["known_tiers"] == known and told["note"] == "Sums are sums."
     assert world.client("annotator").get(f"{place}/feedback").status_code == 404
     amended = client.post(f"{place}/amend", {"key": str(uuid.uuid4()), "tiers": known})
@@ -124,6 +126,7 @@ def test_a_manager_limits_pauses_and_qualifies_members(world: World) -> None:
     assert (changed["languages"], changed["tags"], changed["role"]) == (["en", "fr"], ["law"], "annotator")
     assert paused["paused_at"] and paused["pause_reason"] == "Away." and paused["qualified_at"] is None
     assert qualified["paused_at"] is None and qualified["qualified_at"]
+    assert qualified["measured_since"] and qualified["qualification"] == "not_asked"
     assert client.patch(member, {"qualified": False}).json()["qualified_at"] is None
     for wrong, status, field in (
         ({"role": "reviewer", "tags": [""]}, 400, "tags"),
@@ -136,6 +139,24 @@ def test_a_manager_limits_pauses_and_qualifies_members(world: World) -> None:
     assert Membership.objects.get(user=world.users["colleague"]).role == "annotator"
     gold = client.get(f"{member}/gold").json()
     assert gold == {"tasks": 0, "share": None, "bar": 0.6}
+
+
+def test_a_member_whom_no_qualification_has_a_task_for_is_stranded(world: World) -> None:
+    task, manager = known_answer_of(world), world.client("manager")
+    body = {"name": "test", "kind": "qualification", "tasks": [task.pk]}
+
+    made = manager.post(f"{project_of(world)}/gold-batches", body)
+
+    assert made.status_code == 201 and made.json()["batch"]["overlap"] == 1000
+    manager.patch(f"{project_of(world)}/members/colleague", {"tags": ["law"]})
+    members = manager.get(f"{project_of(world)}/members").json()["results"]
+    assert {one["username"]: one["qualification"] for one in members} == {
+        "annotator": "asked",
+        "colleague": "stranded",
+        "reviewer": "not_asked",
+        "manager": "not_asked",
+    }
+    assert world.client("colleague").post(f"{project_of(world)}/next-task").status_code == 204
 
 
 def test_how_annotators_are_measured_is_for_managers_to_set_and_not_for_annotators_to_see(
@@ -167,11 +188,12 @@ def test_a_batch_in_the_order_of_uncertainty_takes_numbers_and_tells_what_they_a
         "responses_per_task": 2,
         "overlap": 2,
         "order": "uncertainty",
+        "control_share": 0.25,
         "max_per_annotator": 3,
         "priority": 5,
     }
     made = manager.post(f"{project_of(world)}/batches", body).json()["batch"]
-    assert (made["order"], made["max_per_annotator"]) == ("uncertainty", 3)
+    assert (made["order"], made["control_share"], made["max_per_annotator"]) == ("uncertainty", 0.25, 3)
     address = f"/api/v1/batches/{made['id']}"
     task = Task.objects.filter(batch=made["id"]).order_by("-pk").first()
     assert task is not None
@@ -183,6 +205,11 @@ def test_a_batch_in_the_order_of_uncertainty_takes_numbers_and_tells_what_they_a
     assert manager.post(f"{address}/uncertainty", stranger).status_code == 422
     assert manager.post(f"/api/v1/batches/{world.open.pk}/uncertainty", stranger).status_code == 409
     worth = manager.get(f"{address}/order").json()
-    assert worth["order"] == "uncertainty"
-    assert [each["chosen_by"] for each in worth["worth"]] == ["uncertainty", "control"]
-    assert manager.get(f"/api/v1/batches/{world.open.pk}/order").json() == {"order": "oldest", "worth": []}
+    assert (worth["order"], worth["control_share"]) == ("uncertainty", 0.25)
+    assert (worth["worth"]["depths"], worth["worth"]["difference"], worth["worth"]["compared"]) == (
+        [],
+        None,
+        0,
+    )
+    oldest = manager.get(f"/api/v1/batches/{world.open.pk}/order").json()
+    assert (oldest["order"], oldest["worth"]) == ("oldest", None)

@@ -129,7 +129,7 @@ def test_what_is_wrong_with_a_field_is_told_in_our_words(world: World) -> None:
         "file": "Is missing: send a file, as multipart/form-data."
     }
     sent = {"lease": "x", "key": "x", "tiers": [[], [99]], "seconds": -1, "ratings": {"a": {"0": 11}}}
-    wrong = told(f"assignments/{world.held.pk}/submit", sent)
+    wrong = told(f"assignments/{world.held.public_id}/submit", sent)
     assert wrong["key"] == "Must be a UUID: 8-4-4-4-12 hexadecimal digits."
     assert wrong["seconds"] == "Must be at least 0."
     assert "Must hold at least 1." in wrong.values() and "Must be at most 10." in wrong.values()

@@ -287,6 +287,7 @@ def test_a_batch_is_composed_watched_paused_and_closed(world: World) -> None:
     (annotator,) = ranked["annotators"]
     assert (annotator["annotator"], annotator["rankings"], ranked["suspicions"]) == ("annotator", 4, [])
     assert annotator["tied_share"] == ranked["everybody"]["tied_share"] == 1 / 3
+    assert annotator["seconds"] is ranked["everybodys_seconds"] is None, "nobody measured"
     assert 0 <= annotator["first_shown"]["win_rate"] <= 1
     assert client.post(batches, wanted | {"name": "more"}).status_code == 409
     assert client.post(batches, wanted | {"name": "x", "sources": [10**9]}).status_code == 422

@@ -83,7 +83,7 @@ def test_a_reviewer_returns_the_annotator_amends_and_the_task_comes_back(world: 
     assert annotator.get(f"/api/v1/rankings/{mine.pk}").json()["returned_note"] == "Which one is true?"
     assert world.client("colleague").get(f"{project}/rankings?returned=true").json()["count"] == 0
     amended = annotator.post(
-        f"/api/v1/assignments/{mine.assignment_id}/amend",
+        f"/api/v1/assignments/{mine.assignment.public_id}/amend",
         {"key": str(uuid.uuid4()), "tiers": [[2], [1], [0]]},
     )
     assert amended.status_code == 201

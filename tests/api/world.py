@@ -6,18 +6,23 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from alignment.datasets import build_dataset
+from alignment.judges.making import create_endpoint_judge
+from alignment.judges.models import Judge, Judgement, Judging
 from alignment.model_versions import register_base
-from alignment.models import Dataset, Delivery, ModelVersion, Round, Scorecard, Webhook
+from alignment.models import Dataset, Delivery, ModelVersion, Round, Scorecard, Webhook, Withdrawal
 from alignment.rounds import start_round
 from alignment.sources import create_import_source, create_model_source
 from alignment.webhooks import create_webhook
+from alignment.withdrawing import withdraw
 from annotation.assigning import next_assignment
 from annotation.batching import close_batch, compose_batch
 from annotation.importing import import_prompts, import_responses
-from annotation.models import Assignment, Batch, Project, Ranking, Source, User
+from annotation.intake.jobs import draft_import
+from annotation.models import Assignment, Batch, Import, Project, Ranking, Source, User
 from annotation.projects import add_member, create_project, create_user, set_aspects
 from annotation.submitting import submit
 from annotation.tokens import issue_token
@@ -43,12 +48,15 @@ class World:
     ranking: Ranking = None  # type: ignore[assignment]
     """The annotator's, in the closed batch."""
     dataset: Dataset = None  # type: ignore[assignment]
+    withdrawal: Withdrawal = None  # type: ignore[assignment]
     run: Run = None  # type: ignore[assignment]
     round: Round = None  # type: ignore[assignment]
     scorecard: Scorecard = None  # type: ignore[assignment]
+    imported: Import = None  # type: ignore[assignment]
     webhook: Webhook = None  # type: ignore[assignment]
     delivery: Delivery = None  # type: ignore[assignment]
     """Of the dataset, to the webhook; its address leads nowhere."""
+    judge: Judge = None  # type: ignore[assignment]
 
     def client(self, who: str | None) -> APIClient:
         """A program with the person's token; without ``who``, one without any."""
@@ -78,8 +86,10 @@ def make_world() -> World:
     )
     world.dataset = build_dataset(project=project, batches=[world.ranked], created_by=users["manager"])
     world.delivery = world.webhook.deliveries.get()
+    world.withdrawal = withdraw(project=project, prompt=project.prompts.get(key="p7")).withdrawal
     world.round = start_round(project=project, sources=[world.old, world.new], created_by=users["manager"])
     _run(world)
+    _judge(world)
     world.scorecard = Scorecard.objects.create(
         model_version=world.base,
         against=world.base,
@@ -89,6 +99,12 @@ def make_world() -> World:
         win_rate_high=0.6,
         judge="people",
         figures={"win_rate": 0.5},
+    )
+    world.imported, _ = draft_import(
+        project=project,
+        created_by=users["manager"],
+        pieces=[b'{"prompt": "Why?", "chosen": "So.", "rejected": "Because."}\n'],
+        file_name="pairs.jsonl",
     )
     return world
 
@@ -124,6 +140,26 @@ def _rank(world: World) -> None:
     close_batch(world.ranked)
     world.open = compose_batch(name="open", prompts=prompts[3:], overlap=2, **common).batch
     world.held = next_assignment(annotator=annotator, project=world.project)
+
+
+def _judge(world: World) -> None:
+    """A judge whose first answer to the ranked batch could be read, and the second could not."""
+    world.judge = create_endpoint_judge(
+        project=world.project,
+        name="zebrafinch-judge",
+        url="http://localhost:8000/v1",
+        model="zebrafinch",
+        created_by=world.users["admin"],
+    )
+    run = Run.objects.create(kind=Run.Kind.SAMPLE, spec={"seed": 1}, project_id=world.project.pk)
+    judging = Judging.objects.create(
+        judge=world.judge, batch=world.ranked, run=run, share=0.5, asked=2, ended_at=timezone.now()
+    )
+    common = {"judging": judging, "judge": world.judge, "task": world.ranked.tasks.first()}
+    Judgement.objects.create(
+        **common, order=0, shown_order=[0, 1, 2], raw="RANKING: A > B = C", tiers=[[0], [1, 2]], tokens=5
+    )
+    Judgement.objects.create(**common, order=1, shown_order=[2, 1, 0], raw="?", fault="It is no ranking.")
 
 
 def _run(world: World) -> None:

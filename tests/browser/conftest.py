@@ -17,8 +17,10 @@ from django.db import connection
 from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from annotation.models import Project, User
+from annotation import assigning
+from annotation.models import Assignment, Project, User
 from tests.browser import chromium
+from tests.browser.ranking import wait_for
 from tests.frontend.conftest import people, project  # noqa: F401 (fixtures)
 from tests.frontend.content import fill
 
@@ -27,6 +29,7 @@ os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 DESK = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
+COLOUR_RULES = ["color-contrast", "link-in-text-block"]
 
 Visit = Callable[..., Page]
 
@@ -92,6 +95,12 @@ def let_requests_end() -> None:
             return
 
 
+@pytest.fixture(autouse=True)
+def cards_by_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cards stand in the order of their letters, so that a test can tell them by either."""
+    monkeypatch.setattr(assigning, "shown_order", lambda task, annotator: sorted(task.replies))
+
+
 @pytest.fixture
 def rank(visit: Visit, project: Project, people: dict[str, User]) -> Callable[..., Page]:  # noqa: F811
     """Opens the ranking page as the annotator, with two tasks to do if no batch is there yet."""
@@ -107,8 +116,25 @@ def rank(visit: Visit, project: Project, people: dict[str, User]) -> Callable[..
 
 
 @pytest.fixture
+def begin(rank: Callable[..., Page]) -> Callable[..., Page]:
+    """Opens the ranking page and waits until it has the task after the shown one, of two."""
+
+    def go(**options: object) -> Page:
+        page = rank(**options)
+        wait_for(lambda: Assignment.objects.filter(state="leased").count() == 2)
+        # The place is taken; the page has it once the answer was read to its end, and a turn later has parsed it.
+        page.wait_for_function(
+            "performance.getEntriesByType('resource').some(({ name }) => name.endsWith('/rank/next/'))"
+        )
+        page.evaluate("new Promise((parsed) => setTimeout(parsed, 50))")
+        return page
+
+    return go
+
+
+@pytest.fixture
 def picture() -> Callable[[Page, str], None]:
-    """Keeps pictures of a page, and checks it with axe in each theme."""
+    """Keeps pictures of a page, and checks it with axe: all at each width, and in the dark what colours decide."""
     folder = os.environ.get("RANKLOOP_SCREENSHOTS")
 
     def take(page: Page, name: str) -> None:
@@ -120,8 +146,9 @@ def picture() -> Callable[[Page, str], None]:
                 page.evaluate(
                     "new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)))"
                 )
-                assert_accessible(page)
-                assert_fits(page)
+                assert_accessible(page, only_colours=theme == "dark")
+                if theme == "light":
+                    assert_fits(page)
                 if folder:
                     Path(folder).mkdir(parents=True, exist_ok=True)
                     # A window as high as the page: what sticks to its edges stays there in the picture.
@@ -134,11 +161,12 @@ def picture() -> Callable[[Page, str], None]:
     return take
 
 
-def assert_accessible(page: Page) -> None:
-    """No violation of WCAG 2.2 AA that axe can find."""
+def assert_accessible(page: Page, *, only_colours: bool = False) -> None:
+    """No violation of WCAG 2.2 AA that axe can find. ``only_colours``: of those that another theme alone can bring."""
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+    only = {"type": "rule", "values": COLOUR_RULES} if only_colours else {"type": "tag", "values": tags}
     # What is right is not told: telling it takes as long as looking.
-    options = {"runOnly": {"type": "tag", "values": tags}, "resultTypes": ["violations"]}
+    options = {"runOnly": only, "resultTypes": ["violations"]}
     # A page that stays keeps its axe.
     axe = Axe("0") if page.evaluate("'axe' in window") else Axe()
     found = axe.run(page, options=options)

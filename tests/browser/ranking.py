@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 
+from django.conf import settings
+from django.test import Client
 from playwright.sync_api import Page, expect
 
+from annotation.models import User
+
 Rank = Callable[..., Page]
+Begin = Callable[..., Page]
 Picture = Callable[[Page, str], None]
+People = dict[str, User]
 
 
 def number_of(page: Page, letter: str) -> int:
@@ -90,3 +98,31 @@ class Finger:
 def middle_of(page: Page, selector: str) -> tuple[float, float]:
     box = page.locator(selector).bounding_box()
     return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 15
+    while not holds():
+        assert time.monotonic() < end, "it does not come to that"
+        time.sleep(0.05)
+
+
+def shown(page: Page) -> str:
+    return page.locator("[data-workbench]").get_attribute("data-assignment")
+
+
+def gone(page: Page, assignment: str) -> None:
+    expect(page.locator(f"[data-assignment='{assignment}']")).to_have_count(0)
+
+
+def press(page: Page, keys: str) -> None:
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def log_in(page: Page, user: User) -> None:
+    client = Client()
+    client.force_login(user)
+    name = settings.SESSION_COOKIE_NAME
+    url = re.match("https?://[^/]+", page.url).group()
+    page.context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": url}])

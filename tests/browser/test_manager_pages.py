@@ -47,7 +47,7 @@ def decided(kitchen: Project, manager: User) -> Round:
 
 def test_empty_pages_say_what_to_do(visit: Visit, project: Project, manager: User, picture: Picture) -> None:
     page = visit("/", manager)
-    for name in ("rounds", "runs", "sources", "batches", "datasets", "models"):
+    for name in ("rounds", "runs", "imports", "sources", "batches", "datasets", "models"):
         page.goto(f"/projects/{project.slug}/{name}/")
         expect(page.locator(".empty")).to_be_visible()
         picture(page, f"{name}-empty")
@@ -66,6 +66,7 @@ def test_pages_of_a_project_after_two_rounds(
     )
     create_import_source(project=kitchen, name="Cooks, March")
     dataset = decided.dataset
+    in_it = dataset.lineage.select_related("ranking__task").first().ranking
     training = decided.round_runs.get(step=Round.State.TRAINING).run
     source = decided.sources.order_by("-pk").first()
     page = visit("/", manager)
@@ -88,6 +89,10 @@ def test_pages_of_a_project_after_two_rounds(
         ("datasets/", "datasets"),
         (f"datasets/{dataset.version}/", "dataset"),
         ("datasets/new/", "dataset-new"),
+        (f"datasets/{dataset.version}/compare/", "dataset-compare"),
+        (f"datasets/{dataset.version}/tasks/{in_it.task_id}/", "dataset-record"),
+        (f"datasets/withdrawals/prompt/{in_it.task.prompt_id}/", "withdraw"),
+        ("datasets/withdrawals/", "withdrawals"),
         ("models/", "models"),
         (f"models/{decided.candidate_id}/", "model"),
         ("models/new/", "model-new"),

@@ -329,7 +329,7 @@ def test_changing_a_ranking_brings_back_all_that_was_said(
     submitted(page)
     first = Ranking.objects.get()
 
-    page.goto(f"/projects/{project.slug}/history/{first.assignment_id}/")
+    page.goto(f"/projects/{project.slug}/history/{first.assignment.public_id}/")
     expect(card(page, "A").get_by_text("flagged: other")).to_be_visible()
     expect(card(page, "A").locator("[data-edited]")).to_have_text("edited")
     expect(page.locator("[data-written]")).to_have_text("written")

@@ -9,8 +9,8 @@ from playwright.sync_api import Page, expect
 
 from annotation import assigning, measuring
 from annotation.gold import set_known_answer
-from annotation.models import Assignment, Membership, Project, Ranking, User
-from annotation.standing import pause_member
+from annotation.models import Assignment, Membership, Project, Prompt, Ranking, User
+from annotation.standing import pause_member, set_limits
 from tests.browser.conftest import Visit
 from tests.browser.ranking import Rank, sent
 from tests.frontend.content import fill, fill_known
@@ -22,7 +22,7 @@ Picture = Callable[[Page, str], None]
 def place_known(page: Page, *, rightly: bool) -> None:
     """Order the task on the page by keys: as is known, or the other way round."""
     place = Assignment.objects.select_related("task").get(
-        pk=page.locator("[data-workbench]").get_attribute("data-assignment")
+        public_id=page.locator("[data-workbench]").get_attribute("data-assignment")
     )
     assert place.task.gold_tiers is not None
     tier_of = {number: tier for tier, (number,) in enumerate(place.task.gold_tiers, start=1)}
@@ -197,6 +197,8 @@ def test_a_pause_that_an_answer_brings_takes_the_task_away_that_was_shown_meanwh
     rank: Rank, project: Project, people: dict[str, User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measuring, "FEWEST", 1)
+    project.gold_bar = 0.9  # which one task that is all wrong is surely below
+    project.save()
     monkeypatch.setattr(assigning, "gold_is_due", lambda *, gold, **_: bool(gold))
     fill(project)
     fill_known(project, people["manager"], kind="gold")
@@ -231,3 +233,31 @@ def test_a_manager_who_pauses_stops_a_page_that_has_a_task_ahead_and_what_was_ra
     expect(page.locator("[data-workbench]")).to_have_count(0)
     expect(page.locator("[data-refused]")).to_contain_text("You are paused in this project")
     assert not Ranking.objects.exists()
+
+
+def test_who_cannot_qualify_reads_so_and_the_manager_finds_what_to_do(
+    visit: Visit, project: Project, people: dict[str, User], picture: Picture
+) -> None:
+    fill(project)
+    exam = fill_known(project, people["manager"])
+    Prompt.objects.filter(tasks__batch=exam).update(language="en")
+    set_limits(project=project, user=people["annotator"], languages=["fr"])
+    page = visit(f"/projects/{project.slug}/rank/", people["annotator"])
+    expect(page.get_by_role("heading", name="You cannot qualify yet")).to_be_visible()
+    picture(page, "rank-stranded")
+
+    manager = visit(f"/projects/{project.slug}/", people["manager"])
+    expect(manager.get_by_text("must qualify and has no task to qualify by")).to_be_visible()
+    manager.locator(".notice").get_by_role("link", name="Members").click()
+    expect(manager.get_by_text("cannot qualify", exact=True)).to_be_visible()
+    picture(manager, "members-stranded")
+    manager.get_by_role("link", name="Tasks and standing of annotator").click()
+    picture(manager, "member-stranded")
+    manager.goto(f"/projects/{project.slug}/batches/{exam.pk}/")
+    picture(manager, "batch-stranded")
+    manager.get_by_role("link", name="annotator", exact=True).click()
+    manager.get_by_role("button", name="Qualify by hand").click()
+    expect(manager.get_by_text("annotator is qualified.")).to_be_visible()
+
+    page.get_by_role("button", name="Look again").click()
+    expect(page.locator("[data-workbench]:not([data-qualification])")).to_be_visible()

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 from playwright.sync_api import expect
 
 from annotation.models import Aspect, Project
-from tests.browser.conftest import DESK
+from tests.browser.conftest import DESK, PHONE
 from tests.browser.ranking import Picture, Rank, order_of_cards, submitted
 from tests.frontend import content
 from tests.frontend.content import fill, many
 
 pytestmark = pytest.mark.browser
 STACKED = {"name": "Stacked", "exact": True}
+LEFTS = "[...document.querySelectorAll('[data-response]')].map((card) => card.getBoundingClientRect().left)"
 
 
 @pytest.fixture
@@ -58,20 +60,17 @@ def test_a_citation_leads_to_its_passage_and_back(rank: Rank) -> None:
 
 def test_side_by_side_or_stacked_is_the_readers_choice_and_is_remembered(rank: Rank) -> None:
     page = rank()
-    lefts = (
-        "[...document.querySelectorAll('[data-response]')].map((card) => card.getBoundingClientRect().left)"
-    )
-    assert len(set(page.evaluate(lefts))) > 1
+    assert len(set(page.evaluate(LEFTS))) > 1
 
     page.get_by_role("button", **STACKED).click()
-    assert len(set(page.evaluate(lefts))) == 1
+    assert len(set(page.evaluate(LEFTS))) == 1
     page.reload()
-    assert len(set(page.evaluate(lefts))) == 1
+    assert len(set(page.evaluate(LEFTS))) == 1
     expect(page.get_by_role("button", **STACKED)).to_have_attribute("aria-pressed", "true")
     for tier in "1234":
         page.keyboard.press(tier)
     submitted(page)
-    assert len(set(page.evaluate(lefts))) == 1
+    assert len(set(page.evaluate(LEFTS))) == 1
 
 
 @pytest.mark.usefixtures("long")
@@ -263,6 +262,39 @@ def test_reading_is_accessible_in_every_layout(rank: Rank, project: Project, pic
     picture(page, "rank-stacked-long")
     page.get_by_role("button", name="In tiers").click()
     picture(page, "rank-in-tiers")
+
+
+def test_cards_side_by_side_stand_in_rows_as_even_as_the_width_allows(
+    rank: Rank, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many(monkeypatch, 9)
+    fill(project, responses_per_task=9)
+    page = rank()
+    fewer_cards = """(number) => {
+        const cards = document.querySelector("[data-cards]");
+        cards.dataset.cards = number;
+        [...cards.querySelectorAll("[data-response]")].forEach((card, at) => at >= number && card.remove());
+        return [cards.clientWidth, parseFloat(getComputedStyle(document.documentElement).fontSize)];
+    }"""
+    rows = """() => Object.values(Object.groupBy(document.querySelectorAll("[data-response]"),
+        (card) => Math.round(card.getBoundingClientRect().top + scrollY))).map((row) => row.length)"""
+    for number in range(9, 1, -1):
+        for width in (800, 1024, 1280, 1440, 1920, 2560):
+            page.set_viewport_size({"width": width, "height": 900})
+            room, rem = page.evaluate(fewer_cards, number)
+            fit = max(1, int((room + rem) / (20 * rem)))
+            even = math.ceil(number / math.ceil(number / min(fit, number)))
+            full, rest = divmod(number, even)
+            assert page.evaluate(rows) == [even] * full + [rest] * bool(rest), (number, width)
+            expect(page.locator("[data-zone='1']")).to_be_in_viewport()
+
+
+def test_four_cards_stand_two_by_two_at_a_desk_and_one_below_the_other_on_a_phone(rank: Rank) -> None:
+    page = rank()
+    assert len(set(page.evaluate(LEFTS))) == 2
+    page.set_viewport_size(PHONE)
+    assert len(set(page.evaluate(LEFTS))) == 1
+    expect(page.locator("[data-zone='1']")).to_be_in_viewport()
 
 
 def test_nine_responses_fit(

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from annotation.assigning import next_assignment
 from annotation.models import Batch, Demonstration, Flag, Project, Ranking, Review, Task, User
@@ -174,6 +174,31 @@ def test_who_judges_second_is_told_and_goes_on(
     page.get_by_role("button", name="Next task").click()
     shows(page, second)
     assert Review.objects.count() == 1
+
+
+def test_a_verdict_whose_receipt_was_lost_is_given_again_and_counts_once(
+    reviewing: Callable[..., Page], batch: Batch
+) -> None:
+    first, second = tasks(batch)
+    page = reviewing()
+    shows(page, first)
+    lost: list[bool] = []
+
+    def swallow(route: Route) -> None:
+        if lost:
+            route.continue_()
+        else:
+            lost.append(route.fetch().ok)  # the server has it; the page never hears so
+            route.abort()
+
+    page.route("**/verdict/", swallow)
+    page.keyboard.press("a")
+    expect(page.get_by_role("alert")).to_contain_text("The server was not reached")
+    page.keyboard.press("a")
+
+    shows(page, second)
+    assert lost == [True]
+    assert list(Review.objects.values_list("task", "verdict")) == [(first.pk, "accepted")]
 
 
 def test_an_annotator_amends_what_was_returned(

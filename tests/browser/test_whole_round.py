@@ -109,7 +109,7 @@ def rank_everything(page: Page) -> int:
 
 def tiers_of(page: Page, place: str) -> list[int]:
     """For each response, in the order on the page, its tier in the opinion of somebody who knows."""
-    task = Assignment.objects.get(pk=place).task
+    task = Assignment.objects.get(public_id=place).task
     texts = dict(task.task_responses.values_list("position", "response__text"))
     shown = [int(card.get_attribute("data-response")) for card in page.locator("[data-letter]").all()]
     best_first = sorted(shown, key=lambda number: -quality(task.prompt.messages, texts[number]))

@@ -237,7 +237,11 @@ def test_uploaded_responses_become_a_batch(project: Project, as_role: AsRole, co
         "order": "oldest",
     }
     assert client.post(reverse("new_batch", args=[project.slug]), form).status_code == 302
-    assert Batch.objects.get(name="Theirs").tasks.count() == 2
+    theirs = Batch.objects.get(name="Theirs")
+    assert (theirs.tasks.count(), theirs.control_share) == (2, 0.2)
+    form |= {"name": "By chance", "order": "uncertainty", "control_share": 0.4}
+    assert client.post(reverse("new_batch", args=[project.slug]), form).status_code == 302
+    assert Batch.objects.get(name="By chance").control_share == 0.4
 
 
 def test_a_bad_line_is_named_and_nothing_comes_in(project: Project, as_role: AsRole) -> None:

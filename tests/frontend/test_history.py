@@ -15,7 +15,7 @@ from annotation.batching import close_batch
 from annotation.models import Aspect, Batch, Project, Ranking, User
 from annotation.projects import update_project
 from annotation.submitting import amend, submit
-from tests.frontend.test_ranking import answer_to, held, post
+from tests.frontend.ranking import answer_to, held, post
 
 AsRole = Callable[[str], Client]
 Compose = Callable[..., Batch]
@@ -86,7 +86,7 @@ def test_the_history_has_pages(
 def test_change_shows_the_answer_as_it_was_given_and_nothing_of_where_responses_came_from(
     project: Project, as_role: AsRole, ranking: Ranking
 ) -> None:
-    page = as_role("annotator").get(f"/projects/{project.slug}/history/{ranking.assignment_id}/")
+    page = as_role("annotator").get(f"/projects/{project.slug}/history/{ranking.assignment.public_id}/")
 
     text = page.content.decode()
     shown = [int(number) for number in re.findall(r'data-response="(\d+)"', text)]
@@ -117,7 +117,9 @@ def test_a_change_is_a_new_revision(project: Project, as_role: AsRole, ranking: 
     }
 
     response = post(
-        as_role("annotator"), f"/projects/{project.slug}/history/{ranking.assignment_id}/amend/", answer
+        as_role("annotator"),
+        f"/projects/{project.slug}/history/{ranking.assignment.public_id}/amend/",
+        answer,
     )
 
     assert response.json() == {"url": f"/projects/{project.slug}/history/"}
@@ -138,7 +140,7 @@ def test_a_change_that_cannot_be_taken_gets_a_sentence(
 ) -> None:
     response = post(
         as_role("annotator"),
-        f"/projects/{project.slug}/history/{ranking.assignment_id}/amend/",
+        f"/projects/{project.slug}/history/{ranking.assignment.public_id}/amend/",
         {"key": str(uuid.uuid4()), "tiers": [[99]]},
     )
 
@@ -147,7 +149,7 @@ def test_a_change_that_cannot_be_taken_gets_a_sentence(
 
 
 def test_nobody_else_opens_or_changes_a_ranking(project: Project, as_role: AsRole, ranking: Ranking) -> None:
-    address = f"/projects/{project.slug}/history/{ranking.assignment_id}/"
+    address = f"/projects/{project.slug}/history/{ranking.assignment.public_id}/"
 
     for role in ("reviewer", "manager", "outsider"):
         client = as_role(role)
@@ -164,10 +166,10 @@ def test_a_closed_batch_offers_no_change(
     client, address = as_role("annotator"), f"/projects/{project.slug}/history/"
 
     assert ">Change</a>" not in client.get(address).content.decode()
-    opened = client.get(f"{address}{ranking.assignment_id}/", follow=True)
+    opened = client.get(f"{address}{ranking.assignment.public_id}/", follow=True)
     assert "The batch of this task was closed" in opened.content.decode()
     answer = {"key": str(uuid.uuid4()), "tiers": ranking.tiers[::-1]}
-    response = post(client, f"{address}{ranking.assignment_id}/amend/", answer)
+    response = post(client, f"{address}{ranking.assignment.public_id}/amend/", answer)
     assert (response.status_code, response.json()["code"]) == (409, "closed")
 
 
@@ -177,11 +179,13 @@ def test_an_answer_comes_in_place_as_it_was_given_and_its_change_brings_the_next
     compose()
     client = as_role("annotator")
 
-    shown = client.get(f"/projects/{project.slug}/history/{ranking.assignment_id}/in-place/").json()["html"]
+    shown = client.get(f"/projects/{project.slug}/history/{ranking.assignment.public_id}/in-place/").json()[
+        "html"
+    ]
     draft = json.loads(html.unescape(re.search('data-draft="([^"]*)"', shown).group(1)))
     changed = post(
         client,
-        f"/projects/{project.slug}/history/{ranking.assignment_id}/amend/",
+        f"/projects/{project.slug}/history/{ranking.assignment.public_id}/amend/",
         {"key": str(uuid.uuid4()), "tiers": ranking.tiers[::-1], "besides": []},
     ).json()
 
@@ -201,11 +205,13 @@ def test_an_answer_of_a_closed_batch_does_not_come_in_place(
 ) -> None:
     close_batch(ranking.task.batch)
 
-    answer = as_role("annotator").get(f"/projects/{project.slug}/history/{ranking.assignment_id}/in-place/")
+    answer = as_role("annotator").get(
+        f"/projects/{project.slug}/history/{ranking.assignment.public_id}/in-place/"
+    )
 
     assert (answer.status_code, answer.json()["code"]) == (409, "closed")
 
 
 def test_nobody_gets_anothers_answer_in_place(ranking: Ranking, project: Project, as_role: AsRole) -> None:
-    address = f"/projects/{project.slug}/history/{ranking.assignment_id}/in-place/"
+    address = f"/projects/{project.slug}/history/{ranking.assignment.public_id}/in-place/"
     assert as_role("reviewer").get(address).status_code == 404

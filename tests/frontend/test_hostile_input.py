@@ -19,12 +19,16 @@ from django.test import Client
 from django.urls import URLPattern, reverse
 
 from alignment.datasets import build_dataset
+from alignment.judges.making import check_judge_settings
+from alignment.judges.models import Judge
 from alignment.model_versions import register_base
 from alignment.rounds import advance_round, start_round
 from alignment.sources import create_model_source
 from alignment.webhooks import create_webhook
+from alignment.withdrawing import withdraw
 from annotation.answer_columns import read_answers
 from annotation.assigning import next_assignment
+from annotation.intake.jobs import draft_import
 from annotation.models import Assignment, Batch, Project, Ranking, User
 from annotation.quality import annotator_figures, batches_of
 from annotation.submitting import submit
@@ -50,7 +54,20 @@ TEXTS = {
 }
 # What stands in an address when it is not even text.
 BYTES = {"half a surrogate pair": "%ED%A0%80"}
-QUERY = ("q", "page", "from", "state", "split", "reason")
+QUERY = (
+    "q",
+    "page",
+    "from",
+    "state",
+    "split",
+    "reason",
+    "with",
+    "batch",
+    "since",
+    "language",
+    "tag",
+    "judges",
+)
 
 
 @pytest.fixture
@@ -76,11 +93,27 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         project=project, name="builds", url="https://hooks.invalid/", events=["dataset.frozen"]
     )
     dataset = build_dataset(project=project, batches=[batch])
+    spare = project.prompts.exclude(tasks__rankings__isnull=False).first()
+    withdrawal = withdraw(project=project, prompt=spare).withdrawal
     version = register_base(project=project, name="small", location="org/small")
     create_model_source(project=project, name="small, warm", model_version=version)
     round = start_round(project=project, created_by=people["manager"])
     advance_round(round.pk)
     run = round.round_runs.first().run
+    draft, _ = draft_import(
+        project=project,
+        created_by=people["manager"],
+        pieces=[b"question,left,right\nWhy?,a,b\n"],
+        file_name="x.csv",
+    )
+    judge = Judge.objects.create(
+        project=project,
+        name="big",
+        kind="endpoint",
+        endpoint_url="http://localhost:8000/v1",
+        endpoint_model="big",
+        settings=check_judge_settings(None),
+    )
     named = {
         "user_id": people["annotator"].pk,
         "prompt_id": project.prompts.first().pk,
@@ -89,21 +122,25 @@ def addresses(project: Project, people: dict[str, User], compose: Compose) -> di
         "task_id": ranked.task_id,
         "what": "annotators",
         "version": dataset.version,
+        "withdrawal_id": withdrawal.pk,
         "version_id": version.pk,
         "number": round.number,
         "run_id": run.pk,
+        "place_id": held.public_id,
         "webhook_id": webhook.pk,
         "delivery_id": webhook.deliveries.get().pk,
-        "assignment_id": held.pk,
+        "judge_id": judge.pk,
         "ending": "csv",
+        "import_id": draft.pk,
         "change": "pause",
         "action": "retry",
     }
     own = {
-        "rank_change": {"assignment_id": ranked.pk},
-        "rank_change_in_place": {"assignment_id": ranked.pk},
-        "rank_amend": {"assignment_id": ranked.pk},
+        "rank_change": {"place_id": ranked.public_id},
+        "rank_change_in_place": {"place_id": ranked.public_id},
+        "rank_amend": {"place_id": ranked.public_id},
         "change_model_version": {"change": "archive"},
+        "change_judge": {"change": "archive"},
     }
 
     def address(page: URLPattern) -> str:
@@ -125,13 +162,18 @@ FORMS = (
     "new_endpoint_source",
     "new_import_source",
     "source",
+    "new_import",
+    "import",
     "new_batch",
     "new_dataset",
+    "withdraw_prompt",
     "dataset_hub",
     "new_model",
     "new_round",
     "webhooks",
     "webhook",
+    "new_judge",
+    "judge",
     "new_project",
     "tokens",
 )
@@ -292,10 +334,10 @@ def test_a_cookie_cannot_break_a_page(client: Client, addresses: dict[str, str])
 
 @pytest.mark.parametrize("number", ["9" * 30, "9" * 5_000])
 @pytest.mark.parametrize(
-    "page", ["members/{}/role/", "prompts/{}/", "sources/{}/", "batches/{}/", "batches/{}/close/", "datasets/{}/",
-             "datasets/{}/download/", "models/{}/", "rounds/{}/", "rounds/{}/live/", "rounds/{}/retry/",
-             "rank/{}/submit/", "rank/{}/skip/", "rank/{}/renew/", "rank/{}/give-back/", "history/{}/",
-             "history/{}/in-place/", "history/{}/amend/"]
+    "page", ["members/{}/role/", "prompts/{}/", "imports/{}/", "imports/{}/start/", "sources/{}/", "batches/{}/",
+             "batches/{}/close/", "datasets/{}/", "datasets/{}/download/", "judges/{}/", "models/{}/", "rounds/{}/",
+             "rounds/{}/live/", "rounds/{}/retry/", "rank/{}/submit/", "rank/{}/skip/", "rank/{}/renew/",
+             "rank/{}/give-back/", "history/{}/", "history/{}/in-place/", "history/{}/amend/"]
 )  # fmt: skip
 def test_a_number_in_an_address_that_names_nothing_is_not_found(
     page: str, number: str, project: Project, client: Client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -12,15 +13,18 @@ from django.test import Client
 from django.urls import reverse
 
 from annotation import remembering
-from annotation.models import Batch, Flag, Project, Ranking, Task, User
+from annotation.batching import close_batch
+from annotation.models import Assignment, Batch, Flag, Project, Ranking, Review, Skip, Source, Task, User
 from frontend.heat import heat_map
 from frontend.quality_files import FILES
+from frontend.time_scale import in_words
 from tests.annotation.answered import give
 from tests.frontend.quality import fill
 
 pytestmark = pytest.mark.django_db
 
 AsRole = Callable[[str], Client]
+Compose = Callable[..., Batch]
 
 
 @pytest.fixture(autouse=True)
@@ -94,6 +98,8 @@ def test_every_figure_leads_to_its_tasks(batch: Batch, as_role: AsRole) -> None:
     page = client.get(address("batch_quality", batch)).content.decode()
     tasks = address("batch_tasks", batch)
     jonas, kofi = "annotator=jonas", "annotator=kofi"
+    old, new = Source.objects.order_by("pk")
+    golden = batch.tasks.exclude(gold_tiers=None)
     unsafe = Flag.objects.filter(kind="unsafe").values("ranking__task").distinct().count()
     for query, expected in (
         ("twice=true", 48),
@@ -103,17 +109,49 @@ def test_every_figure_leads_to_its_tasks(batch: Batch, as_role: AsRole) -> None:
         ("flag=any", Flag.objects.values("ranking__task").distinct().count()),
         ("skipped=true", 4),
         ("aspect=accuracy", 48),
+        ("order=newest", 60),
+        (f"{jonas}&twice=true", Ranking.objects.filter(annotator__username="jonas").count()),
+        (f"{jonas}&measures=true", golden.filter(rankings__annotator__username="jonas").count()),
+        (f"{jonas}&tied=true", tied("jonas")),
+        ("tied=true", tied()),
+        ("stretch=2", 24),
+        (f"source={new.pk}&against={old.pk}", 60),
     ):
         link = f'"{tasks}?{query}"'.replace("&", "&amp;")
         assert link in page, query
         found = client.get(f"{tasks}?{query}")
         assert found.context["page"].paginator.count == expected, query
+    days = re.findall(rf'"{tasks}\?(since=[^"]+)">([\d,]+)<', page)
+    assert sum(int(count) for _, count in days) == 48 * 3
+    for day, count in days:
+        found = client.get(f"{tasks}?{day}".replace("&amp;", "&")).context["page"].paginator.count
+        assert 0 < found <= int(count)
     assert client.get(f"{tasks}?flag=unsafe").context["page"].paginator.count == unsafe
     together = Task.objects.filter(rankings__annotator__username="jonas").filter(
         rankings__annotator__username="kofi"
     )
     both = client.get(f"{tasks}?{jonas}&other=kofi")
     assert both.context["page"].paginator.count == together.count()
+
+
+def tied(annotator: str = "") -> int:
+    """How many tasks have a ranking with a tie."""
+    rankings = Ranking.objects.filter(annotator__username=annotator) if annotator else Ranking.objects.all()
+    return len({each.task_id for each in rankings if any(len(tier) > 1 for tier in each.tiers)})
+
+
+def test_what_a_figures_link_chose_is_kept_in_the_form_and_can_be_taken_away(
+    batch: Batch, as_role: AsRole
+) -> None:
+    query = "annotator=jonas&tied=true&measures=true&stretch=2&since=2026-03-01T10:00:00Z"
+    page = as_role("manager").get(f"{address('batch_tasks', batch)}?{query}").content.decode()
+    for name, words in (
+        ("tied", "with a tie"),
+        ("measures", "that gold accuracy rests on"),
+        ("stretch", "of the 2nd stretch of agreement"),
+        ("since", "ranked from 2026-03-01 10:00"),
+    ):
+        assert re.search(rf'name="{name}" value="[^"]+" checked> {words}', page), name
 
 
 def test_a_filter_that_is_not_understood_is_left_out_and_breaks_nothing(
@@ -126,6 +164,9 @@ def test_a_filter_that_is_not_understood_is_left_out_and_breaks_nothing(
         "source=x",
         "source=99999999999999999999",
         "page=x",
+        "since=yesterday",
+        "stretch=0",
+        "against=x",
         "skipped=?",
     ):
         answer = client.get(f"{address('batch_tasks', batch)}?{query}")
@@ -157,6 +198,66 @@ def test_the_live_part_comes_only_when_something_was_ranked(batch: Batch, as_rol
     assert f"page={stamp}" in newer.content.decode(), "the tables are still the old ones"
 
 
+def test_a_skip_a_review_and_a_gold_ranking_wake_the_page_too(
+    batch: Batch, project: Project, as_role: AsRole, compose: Callable[..., Batch]
+) -> None:
+    client, live = as_role("manager"), address("batch_quality_live", batch)
+    golden = compose(1)
+    Batch.objects.filter(pk=golden.pk).update(kind=Batch.Kind.GOLD)
+    Task.objects.filter(batch=golden).update(gold_tiers=[[0], [1], [2], [3]])
+    ada, task = User.objects.get(username="ada"), batch.tasks.filter(rankings=None).first()
+    by = {"reviewer": User.objects.get(username="reviewer"), "verdict": "accepted"}
+    for wake in (
+        lambda: Skip.objects.create(task=task, annotator=ada),
+        lambda: Review.objects.create(task=task, **by),
+        lambda: give(golden.tasks.get(), ada, [[0], [1], [2], [3]]),
+    ):
+        seen = client.get(address("batch_quality", batch)).context["stamp"]
+        assert client.get(f"{live}?seen={seen}&page={seen}").status_code == 204
+        wake()
+        newer = client.get(f"{live}?seen={seen}&page={seen}")
+        assert newer.status_code == 200 and "Show the newest" in newer.content.decode()
+
+
+def test_an_empty_page_fills_itself_with_the_first_ranking_or_skip(
+    project: Project, as_role: AsRole, compose: Callable[..., Batch]
+) -> None:
+    client, batch = as_role("manager"), compose(2)
+    for page in (address("batch_quality", batch), reverse("quality", args=[project.slug])):
+        shown = client.get(page).content.decode()
+        figures = re.search(r'hx-get="([^"]+figures/[^"]+)" hx-trigger="every', shown).group(1)
+        assert client.get(figures).status_code == 204
+        task = batch.tasks.filter(rankings=None).first()
+        skip = Skip.objects.create(task=task, annotator=User.objects.get(username="reviewer"))
+        skipped = client.get(figures).content.decode()
+        assert "Nothing has been ranked yet" in skipped and "reviewer" in skipped
+        skip.delete()
+    give(batch.tasks.first(), User.objects.get(username="annotator"), [[0], [1], [2], [3]])
+    assert "Krippendorff" in client.get(figures).content.decode()
+
+
+def test_a_page_follows_its_batch_until_it_is_closed(batch: Batch, as_role: AsRole) -> None:
+    client, page = as_role("manager"), address("batch_quality", batch)
+    Assignment.objects.filter(batch=batch, state="open").update(state="skipped")
+    assert 'hx-trigger="every' in client.get(page).content.decode(), "amendments and reviews may come"
+    close_batch(batch)
+    assert 'hx-trigger="every' not in client.get(page).content.decode()
+
+
+def test_times_are_drawn_on_one_scale_beside_everybodys_median(batch: Batch, as_role: AsRole) -> None:
+    page = as_role("manager").get(address("batch_quality", batch))
+    quality, scale = page.context["quality"], page.context["times"]
+    jonas = next(one for one in quality.annotators if one.annotator == "jonas")
+    assert scale.at(jonas.times.p10) == 0 and scale.at(max(one.times.p90 for one in quality.annotators)) == 1
+    words = re.findall(r'aria-label="(Median [^"]+)"', page.content.decode())
+    assert len(words) == 12
+    quarter, median, upper = (
+        in_words(each) for each in (jonas.times.p25, jonas.times.median, jonas.times.p75)
+    )
+    told = f"Median {median}, half of them from {quarter} to {upper}"
+    assert f"{told}; everybody’s median {in_words(quality.times.median)}" in words
+
+
 def test_figures_of_very_many_rankings_follow_the_page(
     batch: Batch, as_role: AsRole, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,6 +281,8 @@ def test_tables_come_as_files_and_names_are_no_formulas(batch: Batch, as_role: A
         sheets[what] = list(csv.DictReader(io.StringIO(answer.content.decode())))
     assert {row["annotator"] for row in sheets["annotators"]} >= {"'+ada", "jonas"}
     assert all(float(row["agreement"]) <= 1 for row in sheets["annotators"])
+    assert all(float(row["p10_seconds"]) <= float(row["median_seconds"]) for row in sheets["annotators"])
+    assert all(0 <= float(row["tied_share"]) <= 1 for row in sheets["annotators"])
     assert len(sheets["tasks"]) == 48 and 40 < len(sheets["pairs"]) <= 12 * 11 / 2
     assert sum(int(row["rankings"]) for row in sheets["progress"]) == 48 * 3
     assert {row["aspect"] for row in sheets["aspects"]} == {"accuracy", "style"}
@@ -197,6 +300,17 @@ def test_a_task_page_keeps_sources_folded_while_the_task_waits_to_be_ranked(
     shown = client.get(address("batch_task", batch, done.pk)).content.decode()
     assert "Being ranked" not in shown and "House cook" in shown
     assert shown.count('<article class="card answer"') == 3 and "All together" in shown
+
+
+@pytest.mark.parametrize(("step", "word"), [(1, "negligibly"), (2, "slightly"), (3, "clearly"), (4, "much")])
+def test_a_task_page_says_in_words_how_much_better_a_tier_is(
+    project: Project, people: dict[str, User], as_role: AsRole, compose: Compose, step: int, word: str
+) -> None:
+    task = compose().tasks.get()
+    give(task, people["annotator"], [[2], [0, 3], [1]], strengths=[step, None])
+    shown = as_role("reviewer").get(address("batch_task", task.batch, task.pk)).content.decode()
+    assert f"over, {word} better than," in shown and f"&gt;<small>{word}</small>" in shown
+    assert "/4" not in shown and shown.count("better than,") == 1
 
 
 def test_the_table_of_annotators_shades_by_kappa(batch: Batch, as_role: AsRole) -> None:

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from alignment.datasets import build_dataset
 from annotation.models import Batch, Project, Ranking, User
 from annotation.submitting import submit
-from tests.frontend.test_ranking import answer_to, held
+from tests.frontend.ranking import answer_to, held
 
 AsRole = Callable[[str], Client]
 Compose = Callable[..., Batch]

@@ -18,7 +18,7 @@ from annotation.reviewing import review_task
 from annotation.showing_reviews import version_of
 from annotation.submitting import submit
 from frontend.reviews import line_of
-from tests.frontend.test_ranking import post
+from tests.frontend.ranking import post
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -95,7 +95,9 @@ def test_who_comes_second_is_told_that_the_task_is_open(
     assert "Another reviewer has this task open" in page
 
 
-def test_a_verdict_is_taken_and_the_next_task_comes(project: Project, as_role: AsRole, task: Task) -> None:
+def test_a_verdict_is_taken_once_and_the_next_task_comes_though_its_receipt_was_lost(
+    project: Project, as_role: AsRole, task: Task
+) -> None:
     client, address = as_role("reviewer"), f"/projects/{project.slug}/review/{task.pk}/"
     verdict = {
         "version": version_of(task),
@@ -107,8 +109,9 @@ def test_a_verdict_is_taken_and_the_next_task_comes(project: Project, as_role: A
     answer = post(client, f"{address}verdict/", verdict)
     again = post(client, f"{address}verdict/", verdict)
 
-    assert answer.json() == {"url": f"/projects/{project.slug}/review/"}
-    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+    assert answer.json() == again.json() == {"url": f"/projects/{project.slug}/review/"}
+    others = post(as_role("manager"), f"{address}verdict/", verdict)
+    assert (others.status_code, others.json()["code"]) == (409, "conflict")
     task.refresh_from_db()
     assert (task.gold_tiers, Review.objects.get().note) == ([[2], [0, 1, 3]], "So.")
     assert (
@@ -164,7 +167,7 @@ def test_an_annotator_is_told_of_a_return_and_reads_the_note_beside_their_rankin
 
     ranking_page = client.get(f"/projects/{project.slug}/rank/").content.decode()
     history = client.get(f"/projects/{project.slug}/history/").content.decode()
-    change = client.get(f"/projects/{project.slug}/history/{ranking.assignment_id}/").content.decode()
+    change = client.get(f"/projects/{project.slug}/history/{ranking.assignment.public_id}/").content.decode()
 
     assert "1 ranking was returned to you." in ranking_page and "data-returned" in ranking_page
     assert "It stands first." in history and "returned</span>" in history
@@ -175,7 +178,9 @@ def test_an_annotator_is_told_of_a_return_and_reads_the_note_beside_their_rankin
     answer = {"key": str(uuid.uuid4()), "tiers": ranking.tiers}
     assert (
         "url"
-        in post(client, f"/projects/{project.slug}/history/{ranking.assignment_id}/amend/", answer).json()
+        in post(
+            client, f"/projects/{project.slug}/history/{ranking.assignment.public_id}/amend/", answer
+        ).json()
     )
     assert "data-returned" not in client.get(f"/projects/{project.slug}/rank/").content.decode()
     assert "Is &lt;b&gt;six" not in client.get(f"/projects/{project.slug}/history/").content.decode()

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db
 
 AsRole = Callable[[str], Client]
 State = Round.State
-ACTIONS = ("close-annotation", "retry", "cancel", "promote", "reject")
+ACTIONS = ("close-annotation", "waive-review", "retry", "cancel", "promote", "reject")
 ENDPOINT_SPEC = {
     "seed": 1,
     "endpoint": {"url": "http://127.0.0.1:9/v1", "model": "m"},
@@ -78,6 +78,10 @@ def form(source: Source, **changes: object) -> dict[str, object]:
         "overlap": 2,
         "recipe": "dpo",
         "decision": "manager",
+        "order": "oldest",
+        "reward_models": 4,
+        "priority": 0,
+        "review": "none",
         "seed": 5,
         "parameters": "lora",
         "rank": 8,

@@ -40,7 +40,7 @@ def test_an_answer_and_its_next_task_take_few_statements_however_much_was_done(
         assert place is not None
         with django_assert_max_num_queries(MOST):
             answer = client.post(
-                f"/projects/{project.slug}/rank/{place.pk}/submit/",
+                f"/projects/{project.slug}/rank/{place.public_id}/submit/",
                 json.dumps(
                     {
                         "lease": str(place.lease),

@@ -12,8 +12,8 @@ from django.test import Client
 
 from annotation.assigning import next_assignment
 from annotation.gold import set_known_answer
-from annotation.models import Assignment, Batch, Membership, Project, Ranking, User
-from annotation.standing import pause_member
+from annotation.models import Assignment, Batch, Membership, Project, Prompt, Ranking, User
+from annotation.standing import lift_pause, pause_member, set_limits, set_qualified
 from tests.frontend.content import fill_known
 
 AsRole = Callable[[str], Client]
@@ -26,7 +26,7 @@ def said(client: Client, address: str) -> str:
 
 def submit(client: Client, project: Project, place: Assignment, tiers: list[list[int]] | None) -> Any:
     return client.post(
-        f"/projects/{project.slug}/rank/{place.pk}/submit/",
+        f"/projects/{project.slug}/rank/{place.public_id}/submit/",
         json.dumps({"lease": str(place.lease), "key": str(uuid.uuid4()), "tiers": tiers}),
         content_type="application/json",
     )
@@ -71,8 +71,8 @@ def test_a_qualification_ranking_is_not_changed_in_the_history(
     fill_known(project, people["manager"])
     client, place = as_role("annotator"), held(project, people)
     submit(client, project, place, place.task.gold_tiers)
-    assert f"/history/{place.pk}/" not in said(client, f"/projects/{project.slug}/history/")
-    assert client.get(f"/projects/{project.slug}/history/{place.pk}/").status_code == 302
+    assert f"/history/{place.public_id}/" not in said(client, f"/projects/{project.slug}/history/")
+    assert client.get(f"/projects/{project.slug}/history/{place.public_id}/").status_code == 302
     assert Ranking.objects.get().revision == 1
 
 
@@ -94,6 +94,17 @@ def test_a_paused_annotator_is_told_why_and_the_manager_is_told_and_lifts_it(
 
     assert "gets tasks again" in lifted.content.decode()
     assert "data-workbench" in said(annotator, f"/projects/{project.slug}/rank/")
+
+
+def test_since_when_somebody_is_measured_is_apart_from_whether_they_qualified(
+    project: Project, people: dict[str, User], as_role: AsRole
+) -> None:
+    page = f"/projects/{project.slug}/members/{people['annotator'].pk}/"
+    assert "Measured since" not in said(as_role("manager"), page)
+    pause_member(project=project, user=people["annotator"])
+    lift_pause(project=project, user=people["annotator"])
+    shown = said(as_role("manager"), page)
+    assert "Measured since" in shown and "not asked for" in shown and "Ask to qualify again" not in shown
 
 
 def test_a_manager_sets_what_a_member_is_given(
@@ -138,6 +149,47 @@ def test_a_manager_qualifies_by_hand_and_asks_again(
     assert Membership.objects.get(user=people["annotator"]).qualified_at is None
 
 
+def test_who_must_qualify_and_cannot_is_told_and_the_manager_is_told_wherever_they_look(
+    project: Project, people: dict[str, User], as_role: AsRole, compose: Compose
+) -> None:
+    compose()
+    exam = fill_known(project, people["manager"])
+    annotator, manager = as_role("annotator"), as_role("manager")
+    home, members = f"/projects/{project.slug}/", f"/projects/{project.slug}/members/"
+    member, batch = f"{members}{people['annotator'].pk}/", f"/projects/{project.slug}/batches/{exam.pk}/"
+    told = {
+        home: "must qualify and has no task to qualify by",
+        members: "no open qualification has a task for them, since none that is new to them is tagged tax",
+        member: "must qualify and cannot",
+        batch: "must qualify and has no task to qualify by, in this batch or another open one",
+    }
+    for address, sentence in told.items():
+        assert sentence not in said(manager, address)
+    Prompt.objects.filter(tasks__batch=exam).update(tags=["law"])
+    set_limits(project=project, user=people["annotator"], tags=["tax"])
+
+    for address, sentence in told.items():
+        assert sentence in said(manager, address)
+    assert "must qualify and has" not in said(as_role("reviewer"), home)
+    assert "must qualify and has" in said(as_role("reviewer"), batch)
+    for address in (home, f"{home}rank/"):
+        page = said(annotator, address)
+        assert "You cannot qualify yet" in page and "Tell a manager of the project" in page
+        assert "tagged tax" not in page and "Qualify first" not in page
+    set_qualified(project=project, user=people["annotator"], qualified=True)
+    assert "data-workbench" in said(annotator, f"{home}rank/")
+    for address, sentence in told.items():
+        assert sentence not in said(manager, address)
+
+
+def test_the_page_of_a_qualification_counts_no_places_that_nobody_waits_for(
+    project: Project, people: dict[str, User], as_role: AsRole, compose: Compose
+) -> None:
+    exam = fill_known(project, people["manager"])
+    page = said(as_role("manager"), f"/projects/{project.slug}/batches/{exam.pk}/")
+    assert "places as they are needed" in page and "0 of 0" in page
+
+
 def test_a_manager_releases_tasks_whose_answer_is_known(
     project: Project, people: dict[str, User], as_role: AsRole, compose: Compose
 ) -> None:
@@ -153,13 +205,17 @@ def test_a_manager_releases_tasks_whose_answer_is_known(
     batch = Batch.objects.get(name="Measure")
     assert "1 task with known answers released" in released.content.decode()
     assert (batch.kind, batch.overlap, batch.tasks.get().prompt) == ("gold", 30, task.prompt)
+    assert "1 other task with the same responses will not be handed out any more" in released.content.decode()
     for wrong, sentence in (
         ({"overlap": 1001}, "at most 1000"),
+        ({"overlap": ""}, "how many annotators can rank each gold task"),
         ({"tasks": []}, "This is needed"),
         ({"name": "Measure"}, "has a batch named Measure already"),
     ):
         refused = manager.post(page, {**body, "name": "Other", **wrong})
         assert refused.status_code == 422 and sentence in refused.content.decode()
+    exam = {**body, "name": "Begin", "kind": "qualification", "overlap": ""}
+    assert manager.post(page, exam).status_code == 302, "it has a place for everybody"
     assert as_role("reviewer").get(page).status_code == 403
 
 
@@ -183,6 +239,10 @@ def test_a_batch_in_the_order_of_uncertainty_says_what_the_order_is_worth(
     page = said(as_role("reviewer"), f"/projects/{project.slug}/batches/{batch.pk}/")
     assert "What the order is worth" in page and "most uncertain first" in page
     assert "at most 5 an annotator" in page
+    assert "20 % of the tasks are drawn by chance" in page and "not enough to compare yet" in page
+    none = compose(2, overlap=2, order="uncertainty", control_share=0.0)
+    page = said(as_role("reviewer"), f"/projects/{project.slug}/batches/{none.pk}/")
+    assert "No task of this batch is drawn by chance" in page
     assert "What the order is worth" not in said(
         as_role("reviewer"), f"/projects/{project.slug}/batches/{compose().pk}/"
     )

@@ -13,9 +13,9 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from config.hints import SEND_SECONDS, send_hint
 from tests.training.conftest import SPEC, MakeRun
 from training import sweeping
-from training.hints import SEND_SECONDS, send_hint
 from training.launching import artifact_path, create_run, full_spec, read_log, run_folder
 from training.models import Artifact, Run
 from training.refusals import Refusal
@@ -41,7 +41,7 @@ def use_broker(monkeypatch: pytest.MonkeyPatch, url: str, **options: str) -> Non
     monkeypatch.delenv("CELERY_BROKER_URL", raising=False)  # Celery prefers it to any argument
     broker = Celery("elsewhere", broker=url, set_as_current=False)
     broker.conf.broker_transport_options = options
-    monkeypatch.setattr("training.hints.current_app", broker)
+    monkeypatch.setattr("config.hints.current_app", broker)
 
 
 def test_a_run_is_made_and_its_message_sent_on_commit() -> None:

@@ -204,7 +204,7 @@ def test_a_broker_that_dies_and_forgets_its_messages_loses_no_run(
 ) -> None:
     url = f"redis://127.0.0.1:{REDIS_PORT}/0"
     monkeypatch.setenv("CELERY_BROKER_URL", url)
-    monkeypatch.setattr("training.hints.current_app", Celery("elsewhere", broker=url, set_as_current=False))
+    monkeypatch.setattr("config.hints.current_app", Celery("elsewhere", broker=url, set_as_current=False))
     broker = redis()
     workers.append(Worker(tmp_path, queue, database_url(), settings.RANKLOOP_HOME, CELERY_BROKER_URL=url))
     first = make_run(queue=queue, steps=100, seconds=0.05)

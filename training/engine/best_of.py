@@ -9,31 +9,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
-from training.engine.actor_critic import RewardLoader
-from training.engine.conversation import render
 from training.engine.events import Events
 from training.engine.interrupt import Interrupt
-from training.engine.judging import Judge
-from training.engine.methods import EvaluateMethod, ParametersSpec
-from training.engine.models import choose_device, encode_prompt
-from training.engine.parameters import load_for_training, with_adapters
-from training.engine.ppo_losses import just_mine
+from training.engine.judging import episode_of, task_of
+from training.engine.methods import EvaluateMethod
 from training.engine.prompts import Prompt
 from training.engine.responses import PartialOutput, Response
+from training.engine.reward_judge import load_judge
 from training.engine.reward_models import read_rewards
-from training.engine.rollout import Episode, PassMaker, Task
 from training.engine.sampling import Sampler
 from training.engine.spec import Spec
-from training.engine.tree_attention import install
-from training.engine.work import estimate_work
 
-CLIP = 1e6
-"""Rewards are ordered here, not learned from, so none is cut."""
-TOKENS_AT_ONCE = 2_048
 PHASE = "sampling best of n"
 
 
@@ -57,32 +46,10 @@ def best_of_n(
     partial = sampler.partial_output(spec, prompts)
     responses = sampler.sample(prompts, partial)
 
-    install()
-    device = choose_device()
-    network, tokenizer = load_for_training(method.old, ParametersSpec(), device)
-    wrapped: Any = with_adapters(network, ParametersSpec(rank=1), "CAUSAL_LM")
-    loader = RewardLoader(wrapped, tokenizer, device)
-    rewards = [loader.load(folder, f"reward-{number}") for number, folder in enumerate(folders)]
-    wrapped.eval()
-    padding: Any = tokenizer.pad_token_id
-    judge = Judge(
-        tokenizer=tokenizer,
-        rewards=rewards,
-        watch=None,
-        oracle=None,
-        pass_maker=PassMaker(estimate_work(wrapped.get_base_model()), "alone", padding, TOKENS_AT_ONCE),
-        device=device,
-        clip=CLIP,
-        penalty=0.0,
-        total=just_mine,
-    )
-    tasks = [_task(prompt, method, tokenizer) for prompt in prompts]
+    judge, tokenizer = load_judge(method.old, folders)
+    tasks = [task_of(prompt, method, tokenizer) for prompt in prompts]
     number_of = {task.id: number for number, task in enumerate(tasks)}
-    episodes = [
-        # Read as if it had ended: the closing tokens are the judge's to add.
-        Episode(number_of[r.id], (*tokenizer.encode(r.text, add_special_tokens=False), padding), True)
-        for r in responses
-    ]
+    episodes = [episode_of(number_of[r.id], r.text, tokenizer) for r in responses]
     with torch.no_grad():
         scores = judge.scores(tasks, episodes, interrupt.check).tolist()
     best: dict[str, tuple[float, Response]] = {}
@@ -90,14 +57,3 @@ def best_of_n(
         if response.id not in best or score > best[response.id][0]:
             best[response.id] = score, response
     return [best[prompt.id][1] for prompt in prompts], partial
-
-
-def _task(prompt: Prompt, method: EvaluateMethod, tokenizer: Any) -> Task:
-    shown = render(
-        prompt.messages,
-        context=prompt.context,
-        system_prompt=method.system_prompt,
-        few_shot=method.few_shot,
-        give_context=method.give_context,
-    )
-    return Task(prompt.id, tuple(prompt.messages), tuple(shown), tuple(encode_prompt(tokenizer, shown)))

@@ -262,7 +262,8 @@ def _response(reply: httpx.Response, prompt_id: str, index: int) -> Response:
     record = reply.json()
     choice = record["choices"][0]
     text = choice["message"]["content"]
-    tokens = (record.get("usage") or {}).get("completion_tokens")
+    usage = record.get("usage") or {}
+    tokens, prompt_tokens = usage.get("completion_tokens"), usage.get("prompt_tokens")
     if text is None:
         text = ""
     if not isinstance(text, str):
@@ -273,6 +274,7 @@ def _response(reply: httpx.Response, prompt_id: str, index: int) -> Response:
         text=text,
         tokens=tokens if isinstance(tokens, int) else None,
         finish="length" if choice.get("finish_reason") == "length" else "stop",
+        prompt_tokens=prompt_tokens if isinstance(prompt_tokens, int) else None,
     )
 
 

@@ -6,7 +6,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -262,6 +262,6 @@ def _records(
     for name, each in responses.items():
         scores = judged[name] if judged else [None] * len(each)
         for response, score in zip(each, scores, strict=True):
-            record = {**asdict(response), "model": name}
+            record = {**response.as_record(), "model": name}
             records.append(record if score is None else {**record, "oracle": score})
     return records

@@ -10,10 +10,13 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from training.engine.actor_critic import RewardRole
+from training.engine.conversation import render
+from training.engine.methods import SampleMethod
 from training.engine.models import closing_tokens, encode_prompt
 from training.engine.oracles import Oracle
 from training.engine.packing import Tokens
 from training.engine.ppo_losses import Total, aggregate
+from training.engine.prompts import Prompt
 from training.engine.rollout import Episode, PassMaker, Task
 
 WATCH = "reward_model"
@@ -23,6 +26,25 @@ ORACLE = "oracle"
 
 def no_check() -> None:
     """Nothing asks a short scoring to stop."""
+
+
+def task_of(prompt: Prompt, method: SampleMethod, tokenizer: PreTrainedTokenizerBase) -> Task:
+    """Return a prompt as a method has it shown."""
+    shown = render(
+        prompt.messages,
+        context=prompt.context,
+        system_prompt=method.system_prompt,
+        few_shot=method.few_shot,
+        give_context=method.give_context,
+    )
+    return Task(prompt.id, tuple(prompt.messages), tuple(shown), tuple(encode_prompt(tokenizer, shown)))
+
+
+def episode_of(task: int, text: str, tokenizer: PreTrainedTokenizerBase) -> Episode:
+    """Return a text as a response to the task of a number, to be scored: read as if it had ended, since the closing
+    tokens are the judge's to add."""
+    padding: Any = tokenizer.pad_token_id
+    return Episode(task, (*tokenizer.encode(text, add_special_tokens=False), padding), True)
 
 
 @dataclass(frozen=True)
@@ -69,10 +91,19 @@ class Judge:
         Returns:
             float32, on the CPU. Shape: ``(responses,)``.
         """
-        members = [
-            self._rewards(each, tasks, episodes, check).clamp(-self.clip, self.clip) for each in self.rewards
-        ]
-        return aggregate(torch.stack(members), self.penalty)
+        members_MB = self.members(tasks, episodes, check).clamp(-self.clip, self.clip)
+        return aggregate(members_MB, self.penalty)
+
+    @torch.no_grad()
+    def members(
+        self, tasks: Sequence[Task], episodes: Sequence[Episode], check: Callable[[], None] = no_check
+    ) -> torch.Tensor:
+        """Return each reward model's own score of each response, normalised and not clipped; arguments as of `scores`.
+
+        Returns:
+            float32, on the CPU. Shape: ``(models, responses)``.
+        """
+        return torch.stack([self._rewards(each, tasks, episodes, check) for each in self.rewards])
 
     @torch.no_grad()
     def independent(self, tasks: Sequence[Task], episodes: Sequence[Episode]) -> dict[str, float]:

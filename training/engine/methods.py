@@ -50,6 +50,18 @@ class SampleData:
 
     prompts: str = setting()
     """A JSONL file of prompts, see `training.engine.prompts`."""
+    responses: str | None = setting(None)
+    """A JSONL file of responses that are there, see `training.engine.reward_scores`: `rewards` score them, and nothing
+    is drawn."""
+    rewards: tuple[str, ...] = setting(())
+    """Folders that reward runs left. Adapters must have been trained on the spec's model."""
+
+    def __post_init__(self) -> None:
+        if (self.responses is None) != (not self.rewards):
+            raise Refused(
+                "`data.responses` and `data.rewards` go together: responses that are there, and the reward models that "
+                "score them. Give both, or neither to draw responses."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +137,19 @@ class EvaluateMethod(SampleMethod):
     best_of: int = setting(4, at_least=2, at_most=64)
     """Responses of the old model that the best is taken of. 4: as many as a sample run draws; Gao et al. 2022 go to
     1,000."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreMethod:
+    """How reward models are shown the prompts whose responses they score."""
+
+    rewards: tuple[str, ...] = setting()
+    """Folders of reward models; of several, the mean of their normalised rewards. Adapters must have been trained on
+    the spec's model."""
+    system_prompt: str = setting("")
+    """Put before the conversation, as when the reward model was trained."""
+    give_context: bool = setting(True)
+    """Whether the source passages are shown to the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

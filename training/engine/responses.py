@@ -27,6 +27,14 @@ class Response:
     """Length in tokens, without the one that ends it; None where an endpoint does not say."""
     finish: Literal["stop", "length"]
     """Ended by the model, or cut at the longest length."""
+    prompt_tokens: int | None = None
+    """What an endpoint counted of the prompt, for its price; in no record where it is not known."""
+
+    def as_record(self) -> dict[str, Any]:
+        record = asdict(self)
+        if self.prompt_tokens is None:
+            del record["prompt_tokens"]
+        return record
 
 
 class PartialOutput:
@@ -55,14 +63,14 @@ class PartialOutput:
     def append(self, responses: Sequence[Response]) -> None:
         """Add finished responses; they are on disk when this returns."""
         with self._path.open("ab") as file:
-            file.write(b"".join(_line(asdict(response)) for response in responses))
+            file.write(b"".join(_line(response.as_record()) for response in responses))
             file.flush()
             os.fsync(file.fileno())
 
     def keep(self, responses: Sequence[Response]) -> None:
         """Forget all but these responses."""
         temporary = self._path.with_suffix(".part")
-        write_records(temporary, [asdict(response) for response in responses])
+        write_records(temporary, [response.as_record() for response in responses])
         temporary.replace(self._path)
 
     def remove(self) -> None:
@@ -72,7 +80,7 @@ class PartialOutput:
 
 def write_responses(path: Path, responses: Sequence[Response], prompt_ids: Sequence[str]) -> None:
     """Write ``responses.jsonl``: in the order of the prompts, and of the indices within a prompt."""
-    write_records(path, [asdict(response) for response in in_order(responses, prompt_ids)])
+    write_records(path, [response.as_record() for response in in_order(responses, prompt_ids)])
 
 
 def in_order(responses: Sequence[Response], prompt_ids: Sequence[str]) -> list[Response]:

@@ -18,6 +18,7 @@ from training.engine.methods import (
     RewardMethod,
     SampleData,
     SampleMethod,
+    ScoreMethod,
     SftMethod,
     TrainingData,
 )
@@ -25,7 +26,7 @@ from training.engine.ppo_settings import PpoData, PpoMethod
 from training.engine.refusal import Refused
 from training.engine.settings import convert, refuse_unknown
 
-Kind = Literal["sample", "sft", "reward", "dpo", "ppo", "evaluate"]
+Kind = Literal["sample", "sft", "reward", "dpo", "ppo", "evaluate", "score"]
 DATA = {
     "sample": SampleData,
     "sft": TrainingData,
@@ -33,6 +34,7 @@ DATA = {
     "dpo": TrainingData,
     "ppo": PpoData,
     "evaluate": EvaluateData,
+    "score": SampleData,
 }
 METHODS = {
     "sample": SampleMethod,
@@ -41,6 +43,7 @@ METHODS = {
     "dpo": DpoMethod,
     "ppo": PpoMethod,
     "evaluate": EvaluateMethod,
+    "score": ScoreMethod,
 }
 TRAINS = ("sft", "reward", "dpo", "ppo")
 """The kinds that leave a model."""
@@ -107,6 +110,9 @@ class Spec:
                 f"`processes` must be 1 for a run of kind {kind}, and at least 1 for {', '.join(TRAINS)}, "
                 f"not {processes}."
             )
+        data = convert(DATA[kind], record.get("data"), "data")
+        if endpoint is not None and data.rewards:
+            raise Refused("`data.rewards` need the `model` that they were trained on; an `endpoint` is none.")
         return cls(
             kind=kind,
             run=convert(str, record.get("run"), "run"),
@@ -116,7 +122,7 @@ class Spec:
             lease=None if record.get("lease") is None else _absolute(record["lease"], "lease"),
             model=model,
             endpoint=endpoint,
-            data=convert(DATA[kind], record.get("data"), "data"),
+            data=data,
             method=convert(METHODS[kind], record.get("method", {}), "method"),
         )
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from alignment.consensus import Adherence, PseudoRankings, Rankings, fit
-from alignment.consensus.choices import Point, choices_of
+from alignment.consensus.choices import Point
+from alignment.consensus.grouping import choices_of
 from alignment.consensus.likelihood import Likelihood
 from alignment.consensus.posterior import Posterior
 from alignment.consensus.priors import Spread

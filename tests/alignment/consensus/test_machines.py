@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from alignment.consensus import Rankings, fit
-from tests.alignment.consensus.drawing import draw_rankings
+from alignment.consensus import Rankings, Tiers, fit
+from tests.alignment.consensus.drawing import draw_rankings, draw_tiers
 
 PEOPLE, TASKS = 12, 400
 JUDGE = PEOPLE
@@ -89,3 +92,66 @@ def test_judges_lighter_than_people_count_in_full() -> None:
     capped = fit(rankings, annotators=annotators, machines=["judge"], adherence=None, prior=1.5)
     as_person = fit(rankings, annotators=annotators, adherence=None, prior=1.5)
     assert capped.scores == pytest.approx(as_person.scores, abs=1e-9)
+
+
+def sure_judges(size: int, judges: int, seed: int) -> tuple[list[Tiers], list[str], list[list[Hashable]]]:
+    """Rankings of 300 tasks by two people of twelve each, and by judges that never waver and take three tasks in ten
+    the wrong way round, all alike; the judges' names; and the orders on which both people of a task agree, ties and
+    all."""
+    dice = np.random.default_rng(seed)
+    truth = dice.normal(0, 1.5, (300, size))
+    task = np.repeat(np.arange(300), 2)
+    tier = draw_tiers(truth[task], {2: -1.5}, dice)
+    who = np.argsort(dice.random((300, PEOPLE)), axis=1)[:, :2].reshape(-1)
+    rankings: list[Tiers] = [
+        [[(int(t), int(item)) for item in np.flatnonzero(row == place)] for place in np.unique(row)]
+        for t, row in zip(task, tier, strict=True)
+    ]
+    annotators = [f"person {each}" for each in who]
+    wrong = dice.random(300) < 0.3
+    for t in range(300):
+        order = np.argsort(truth[t] if wrong[t] else -truth[t])
+        for judge in range(judges):
+            rankings.append([[(t, int(item))] for item in order])
+            annotators.append(f"judge {judge}")
+    agreed = [
+        [item for (item,) in rankings[2 * t]]
+        for t in range(300)
+        if rankings[2 * t] == rankings[2 * t + 1] and all(len(tier) == 1 for tier in rankings[2 * t])
+    ]
+    return rankings, annotators, agreed
+
+
+def overturned(scores: Mapping[Hashable, float], agreed: list[list[Hashable]]) -> int:
+    return sum(scores[better] <= scores[worse] for order in agreed for better, worse in pairwise(order))
+
+
+@pytest.mark.parametrize(("size", "judges"), [(2, 1), (2, 8), (3, 1), (3, 5), (4, 1), (4, 5)])
+def test_judges_that_are_sure_of_the_contrary_overturn_no_two_people_who_agree_unless_allowed(
+    size: int, judges: int
+) -> None:
+    rankings, annotators, agreed = sure_judges(size, judges, seed=size)
+    names = {f"judge {judge}" for judge in range(judges)}
+    assert len(agreed) > 30
+    held = fit(rankings, annotators=annotators, machines=names, machine_share=1 / 3)
+    assert held.converged and overturned(held.scores, agreed) == 0
+    if judges > 1:
+        allowed = fit(rankings, annotators=annotators, machines=names, machine_share=1)
+        assert overturned(allowed.scores, agreed) > 5
+
+
+def test_many_unsteady_judges_that_say_the_same_do_not_outpull_people() -> None:
+    """Each weighs little, for it seldom follows people; together they would pull harder than two people do."""
+    dice = np.random.default_rng(8)
+    rankings, annotators = [], []
+    for task in range(200):
+        better, worse = [(task, 0)], [(task, 1)]
+        rankings += [[better, worse], [better, worse]]
+        annotators += [f"person {dice.integers(6)}", f"person {6 + dice.integers(6)}"]
+        said = [better, worse] if task % 5 < 3 else [worse, better]
+        rankings += [said] * 20
+        annotators += [f"judge {judge}" for judge in range(20)]
+    names = {f"judge {judge}" for judge in range(20)}
+    found = fit(rankings, annotators=annotators, machines=names, machine_share=1 / 3)
+    assert max(found.reliability[name] for name in names) < 1
+    assert all(found.scores[task, 0] > found.scores[task, 1] for task in range(200))

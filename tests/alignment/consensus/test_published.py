@@ -7,6 +7,7 @@ that its stopping rules make certain.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,3 +126,26 @@ def test_rankings_without_ties_have_the_scores_that_choix_finds() -> None:
     published = [0.3359689829, -0.4278713793, 0.2602912164, -0.1683888200]
     found = fit([[[item] for item in ranking] for ranking in rankings], items=range(4), prior=None)
     assert list(found.scores.values()) == pytest.approx(published, abs=1e-6)
+
+
+def test_the_nascar_season_has_hunters_worths() -> None:
+    """Hunter 2004, "MM algorithms for generalized Bradley–Terry models", section 6: 36 races of 83 drivers, without the
+    four who were last in each of their races. Each line of the file is a race, its drivers by number, the first first.
+    Turner et al. 2020, section 2.3, give the same to these digits."""
+    lines = (Path(__file__).parent / "nascar2002.txt").read_text().splitlines()
+    races: list[Tiers] = [[[int(driver)] for driver in line.split()] for line in lines]
+    found = fit(races, prior=None)
+    pj_jones, scott_pruett, mark_martin, dave_marcis, dick_trickle, joe_varde = 58, 68, 51, 15, 17, 40
+    published = {
+        pj_jones: 4.15,
+        scott_pruett: 3.62,
+        mark_martin: 2.08,
+        dave_marcis: 0.03,
+        dick_trickle: -0.31,
+        joe_varde: -0.15,
+    }
+    a_cameron = found.scores[1]
+    assert len(found.scores) == 83 and found.converged
+    assert {driver: round(found.scores[driver] - a_cameron, 2) for driver in published} == published
+    best = sorted(found.scores, key=lambda driver: -found.scores[driver])
+    assert best[:2] == [pj_jones, scott_pruett]

@@ -119,6 +119,20 @@ def test_every_response_is_asked_for_with_the_settings(
     assert len({request["seed"] for request in server.requests}) == len(responses) == len(server.requests)
 
 
+def test_the_tokens_of_the_prompt_are_kept_where_the_endpoint_counts_them(
+    server: Server, prompts_file: Path, tmp_path: Path, run_here: Run
+) -> None:
+    server.behave = lambda server, body, headers: answer(
+        body, usage={"completion_tokens": 5, "prompt_tokens": 41}
+    )
+    assert run_here(endpoint_spec(server, prompts_file, tmp_path / "run")) == 0
+    assert {r["prompt_tokens"] for r in read_lines(tmp_path / "run" / "responses.jsonl")} == {41}
+
+    server.behave = lambda server, body, headers: answer(body)
+    assert run_here(endpoint_spec(server, prompts_file, tmp_path / "again")) == 0
+    assert all("prompt_tokens" not in r for r in read_lines(tmp_path / "again" / "responses.jsonl"))
+
+
 def test_no_more_requests_are_in_flight_than_allowed(
     server: Server, prompts_file: Path, tmp_path: Path, run_here: Run
 ) -> None:

@@ -11,14 +11,15 @@ export class Sheet {
   constructor(html) {
     this.#template.innerHTML = html;
     const workbench = this.#template.content.querySelector("[data-workbench]");
-    const { assignment, lease, until, renew, giveBack, revision, qualification } = workbench?.dataset ?? {};
-    Object.assign(this, { isTask: workbench !== null, assignment: Number(assignment), lease, renew, giveBack, amends: revision !== undefined });
+    const { assignment, lease, secondsLeft, renew, giveBack, revision, qualification } = workbench?.dataset ?? {};
+    Object.assign(this, { isTask: workbench !== null, assignment, lease, renew, giveBack, amends: revision !== undefined });
     /** Whether its answer is told how it did, before anything else is shown. */
     this.isTold = qualification !== undefined;
     /** Whether it says that the annotator gets no tasks, and none of those they have is theirs any more. */
     this.isPause = this.#template.content.querySelector("[data-paused]") !== null;
-    this.until = until && new Date(until);
-    this.at = Date.now();
+    /** When its lease runs out, on the page's own clock, which nobody sets; undefined without one. */
+    this.until = secondsLeft && performance.now() + 1000 * Number(secondsLeft);
+    this.at = performance.now();
     this.seen = false;
   }
 
@@ -33,12 +34,12 @@ export class Sheet {
   nodes() {
     this.seen = true;
     const nodes = document.importNode(this.#template.content, true);
-    if (this.until) nodes.querySelector("[data-workbench]").dataset.until = this.until.toISOString();
+    if (this.until !== undefined) nodes.querySelector("[data-workbench]").dataset.secondsLeft = (this.until - performance.now()) / 1000;
     return nodes;
   }
 
   get ranOut() {
-    return this.until !== undefined && this.until - Date.now() < MARGIN;
+    return this.until !== undefined && this.until - performance.now() < MARGIN;
   }
 }
 
@@ -85,7 +86,7 @@ export class Ahead {
     this.#sheets = this.#sheets.filter((sheet) => sheet.assignment !== assignment);
   }
 
-  /** The next one if it can be shown at once; its lease has time left by this computer's clock. */
+  /** The next one if it can be shown at once: its lease has time left. */
   shift() {
     return this.#sheets[0]?.ranOut ? undefined : this.#sheets.shift();
   }
@@ -143,8 +144,8 @@ export class Ahead {
 
   async #renew(sheet) {
     try {
-      const { leased_until } = await post(sheet.renew, { lease: sheet.lease });
-      sheet.until = new Date(leased_until);
+      const { seconds_left } = await post(sheet.renew, { lease: sheet.lease });
+      sheet.until = performance.now() + 1000 * seconds_left;
       return true;
     } catch (error) {
       if (!(error instanceof Refused && error.final)) throw error;

@@ -3,28 +3,21 @@
 import { toast } from "../toasts.js";
 import { Ahead, Sheet } from "./ahead.js";
 import { keepRoom } from "./bar.js";
-import { Demonstrations } from "./demonstrations.js";
-import { Differences } from "./differences.js";
+import { bind } from "./commands.js";
 import { Draft } from "./draft.js";
-import { Flags } from "./flags.js";
-import { bindSwitch, listen } from "./keys.js";
-import { noticeBox } from "./notices.js";
 import { Outbox } from "./outbox.js";
-import { showPassage } from "./passages.js";
 import { described, Refusals } from "./refusals.js";
 import { get, post, Refused, Unreachable } from "./sending.js";
 import { midnight, State } from "./state.js";
 import { whenNotKept } from "./storage.js";
-import { Strength } from "./strength.js";
 import { Task } from "./task.js";
-import { troubleInWords } from "./troubles.js";
+import { announce, notice, tell } from "./telling.js";
+import { skipInWords, troubleInWords } from "./troubles.js";
 
 const JUST_SHOWN = 500;
 const JUST_LEASED = 5_000;
 
 const holder = document.querySelector("[data-task]");
-const announcer = document.querySelector("[data-announcer]");
-const noticeArea = document.querySelector("[data-notice]");
 const { back, next, history, done } = holder.dataset;
 const user = Number(holder.dataset.user);
 
@@ -50,24 +43,6 @@ const ahead = new Ahead({
   dropped: () => toast("The time for the task that you were in ran out, and it went to somebody else. What you did of it is still in this browser.", "warning"),
 });
 const refusals = new Refusals({ area: document.querySelector("[data-refused]"), dialog: document.getElementById("answer"), project: history, outbox, back: goBackTo });
-
-function announce(sentence) {
-  announcer.textContent = "";
-  requestAnimationFrame(() => (announcer.textContent = sentence));
-}
-
-/** A sentence above the task, with buttons as of `noticeBox`. An empty sentence takes it away. */
-function notice(sentence, tone = "warn", buttons = []) {
-  noticeArea.replaceChildren(...(sentence ? [noticeBox(sentence, tone, buttons)] : []));
-  if (sentence) noticeArea.scrollIntoView({ block: "nearest" });
-}
-
-/** What could not be done just now. Any other error is thrown on. */
-function tell(error) {
-  if (error instanceof Refused) toast(error.sentence, "error");
-  else if (error instanceof Unreachable) toast("No connection to the server. Try again in a moment.", "error");
-  else throw error;
-}
 
 // Showing
 
@@ -98,7 +73,7 @@ function afterPaint(painted) {
   ahead.lookAgain();
   prepare();
   // Its time begins now, and whether it is still this annotator's is known before much is done of it.
-  if (sheet === painted && task?.lease && Date.now() - sheet.at > JUST_LEASED) task.lease.renew();
+  if (sheet === painted && task?.lease && performance.now() - sheet.at > JUST_LEASED) task.lease.renew();
 }
 
 /** None of the tasks here is this annotator's any more: what they did of the shown one is kept, and nothing follows. */
@@ -215,9 +190,9 @@ function taken({ key, project }, { html, url, progress }) {
   else goOn("Submitted.");
 }
 
-function refused(entry, { code, sentence }) {
+function refused(entry, { code }) {
   if (entry.kind === "skip") {
-    toast(sentence, "warning");
+    toast(skipInWords(entry, code));
     outbox.dismiss(entry.key);
   }
   if (entry.key === last?.key) last = null;
@@ -345,47 +320,15 @@ function keepDraft() {
   if (task && !waitingFor && task.draft.seconds) task.storage.save(task.draft);
 }
 
-holder.addEventListener("submit", (event) => {
-  event.preventDefault();
-  submit();
-});
-
-holder.addEventListener("click", (event) => {
-  const pressed = (selector) => event.target.closest(selector);
-  if (pressed("[data-look-again]")) goOn("");
-  if (pressed("[data-send-now]")) sendNow();
-  if (pressed("[data-undo-submit]")) undoSubmit();
-  if (pressed("[data-gives-back]") && !waitingFor) giveBack();
-  if (pressed("[data-leaves]") && !back) {
-    event.preventDefault();
-    leaveAsItIs();
-  }
-  const citation = pressed("a.citation");
-  if (citation) {
-    event.preventDefault();
-    showPassage(citation);
-  }
-});
-
-// A reason is nobody's until it is chosen, for each task anew.
-document.getElementById("skip")?.addEventListener("close", (event) => event.target.querySelector("form").reset());
-document.querySelector("[data-skip-form]")?.addEventListener("submit", (event) => {
-  const reason = new FormData(event.target).get("reason") ?? "";
+function skip(reason) {
   if (task && !waitingFor && !undoing) answered("skip", { lease: task.workbench.dataset.lease, reason }, "Skipped.");
-});
+}
 
 function active({ type, key }) {
   if (type !== "scroll" && key !== "Enter") untouched = false;
   if (!waitingFor) task?.active();
 }
 
-function openDialog(id) {
-  document.getElementById(id)?.showModal();
-}
-
-for (const kind of ["pointerdown", "keydown", "scroll"]) {
-  document.addEventListener(kind, active, { passive: true, capture: true });
-}
 document.addEventListener("visibilitychange", () => document.hidden && keepDraft());
 addEventListener("pagehide", () => {
   keepDraft();
@@ -395,28 +338,22 @@ addEventListener("pageshow", ({ persisted }) => persisted && prepare());
 addEventListener("online", () => waitingFor && goOn("Submitted."));
 addEventListener("beforeunload", (event) => outbox.isFragile && event.preventDefault());
 
-const whileRanking = (act) => (...given) => waitingFor || (task && act(...given));
-bindSwitch(document.querySelector("[data-single-keys]"));
-listen({
-  submit,
-  tier: whileRanking((tier) => task.placeCurrent(tier)),
-  tie: whileRanking(() => task.tieCurrent()),
-  unrank: whileRanking(() => task.unrankCurrent()),
-  nudge: whileRanking((by) => task.nudgeCurrent(by)),
-  step: (by) => task?.step(by),
-  focus: (letter) => task?.focusLetter(letter),
-  open: openDialog,
-  letters: {
-    z: whileRanking(() => task.undo()),
-    u: undoSubmit,
-    s: () => task?.lease && openDialog("skip"),
-    l: () => openDialog("guidelines"),
-    f: whileRanking(() => task.part(Flags).open(task.current)),
-    e: whileRanking(() => task.part(Demonstrations).edit(task.current)),
-    w: whileRanking(() => task.part(Demonstrations).write()),
-    b: whileRanking(() => task.part(Strength).cycle()),
-    d: () => task?.part(Differences).toggle(),
+bind(holder, {
+  get task() {
+    return task;
   },
+  get waits() {
+    return waitingFor !== null;
+  },
+  leavesInPlace: !back,
+  submit,
+  skip,
+  giveBack,
+  leaveAsItIs,
+  undoSubmit,
+  sendNow,
+  lookAgain: () => goOn(""),
+  active,
 });
 
 whenNotKept(() => toast("This browser keeps nothing for this page: its storage is full or forbidden. Drafts, and answers that wait to be sent, are lost if you close it.", "warning"));

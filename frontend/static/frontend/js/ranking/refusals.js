@@ -1,5 +1,6 @@
 // Answers that the server did not take: which task, why, and what was given, so that nothing a person made is lost.
 import { noticeBox } from "./notices.js";
+import { skipInWords } from "./troubles.js";
 
 /** Where refused answers are told. `back(entry)` goes to a task that is still this annotator's. */
 export class Refusals {
@@ -18,6 +19,7 @@ export class Refusals {
   }
 
   #box(entry) {
+    if (entry.kind === "skip") return noticeBox(skipInWords(entry, entry.refusal.code), "info", [["Dismiss", () => this.outbox.dismiss(entry.key)]]);
     const what = entry.kind === "amend" ? "Your change of the answer" : "Your answer";
     const why = entry.refusal.sentence.replace(/ Take the next task\.$/, "");
     const buttons = [["Look at it", () => this.#show(entry)]];

@@ -17,7 +17,7 @@ export class Task {
 
   /** `announce(sentence)` for screen readers; `lost(refusal)` and `warn(sentence)` as of Lease. */
   constructor(workbench, user, { announce, lost, warn }) {
-    const { assignment, revision, draft, lease, until, renew, renewWithin } = workbench.dataset;
+    const { assignment, revision, draft, lease, secondsLeft, renew, renewWithin } = workbench.dataset;
     this.workbench = workbench;
     this.announce = announce;
     const numbers = [...workbench.querySelectorAll("[data-response]")].map((card) => Number(card.dataset.response));
@@ -28,7 +28,7 @@ export class Task {
     this.lease = lease && new Lease({
       url: renew,
       lease,
-      until,
+      left: Number(secondsLeft),
       seconds: Number(renewWithin),
       clock: workbench.querySelector("[data-clock]"),
       lost,

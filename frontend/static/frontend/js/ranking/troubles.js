@@ -1,4 +1,4 @@
-// What is said while answers cannot be sent.
+// What is said while answers cannot be sent, and of a skip that came too late.
 
 /**
  * `waiting`: how many answers wait; `back`: on the history's page, where no other task is expected. Returns the sentences
@@ -15,4 +15,15 @@ export function troubleInWords(error, { seconds, waiting, back }) {
     stuck: `${why}${kept}${back ? "" : " No other task is here until then."}`,
     meanwhile: `${why} ${answers} kept in this browser and sent ${soon}. You can go on.`,
   };
+}
+
+const TOO_LATE = {
+  lease_lost: "its time had run out, so it may come to you again",
+  closed: "its batch was closed",
+  conflict: "you have ranked it",
+};
+
+/** Of a skip that the server refused with that code, calmly: nothing that a person wrote went with it. */
+export function skipInWords({ title }, code) {
+  return `Your skip of “${title}” came too late: ${TOO_LATE[code] ?? "the task is no longer yours"}. Nothing is lost by that.`;
 }

@@ -1,0 +1,101 @@
+"""Judges' rankings as the consensus takes them: a machine annotator's, as many a task as it was shown orders, which
+together weigh one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+
+from django.db.models import QuerySet
+
+from alignment.consensus import Consensus, Prior, fit
+from alignment.judges.models import Judge, Judgement
+from annotation.models import Batch, Project
+from annotation.opinions import Tiers
+from annotation.refusals import Refusal
+
+SHARE = 1 / 3
+"""Of each task's weight that all judges together have at most, unless more is asked for: half of what the task's
+people have. With less than ½, judges that are sure of the contrary do not turn two people who agree."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedRanking:
+    """One judgement. ``weight`` is one over the number of the judge's rankings of the task: so one that says the
+    contrary whenever the order is reversed says nothing."""
+
+    task: int
+    machine: str
+    tiers: Tiers
+    weight: float
+
+
+def machine_name(judge: int) -> str:
+    """The annotator that a judge is to the consensus; people go by other names there."""
+    return f"judge {judge}"
+
+
+def judged_rankings(batches: QuerySet[Batch] | Sequence[int], judges: Iterable[Judge]) -> list[JudgedRanking]:
+    """Return what the judges said of the batches' tasks, in an order that the content alone decides. Answers that are
+    no rankings are left out."""
+    rows = list(
+        Judgement.objects.filter(judge__in=list(judges), task__batch__in=batches, tiers__isnull=False)
+        .order_by("task_id", "judge_id", "order")
+        .values_list("task_id", "judge_id", "tiers")
+    )
+    orders = Counter((task, judge) for task, judge, _ in rows)
+    return [
+        JudgedRanking(task, machine_name(judge), tiers, 1 / orders[task, judge])
+        for task, judge, tiers in rows
+    ]
+
+
+def fit_with_judges(
+    said: Sequence[tuple[int, int, Tiers]],
+    judges: Sequence[Judge],
+    *,
+    batches: Sequence[int],
+    prior: Prior,
+    share: float,
+) -> Consensus:
+    """Fit people's rankings together with those of judges on the same tasks; items are ``(task, number)``.
+
+    Args:
+        said: task, person, tiers of response numbers.
+        batches: the tasks', by primary key.
+        share: of each task's weight, what all judges together have at most.
+    """
+    tasks = {task for task, _, _ in said}
+    heard = [each for each in judged_rankings(batches, judges) if each.task in tasks] if judges else []
+    rankings: list[tuple[int, Hashable, Tiers]] = [
+        *said,
+        *((each.task, each.machine, each.tiers) for each in heard),
+    ]
+    return fit(
+        [[[(task, number) for number in tier] for tier in tiers] for task, _, tiers in rankings],
+        annotators=[who for _, who, _ in rankings],
+        weights=[*([1.0] * len(said)), *(each.weight for each in heard)] if heard else None,
+        prior=prior,
+        machines={each.machine for each in heard},
+        machine_share=share,
+    )
+
+
+def judges_in_use(project: Project) -> QuerySet[Judge]:
+    """The project's judges but for archived ones."""
+    return Judge.objects.filter(project=project, archived_at__isnull=True)
+
+
+def judges_named(project: Project, keys: Iterable[int], *, field: str = "judges") -> list[Judge]:
+    """Return the project's judges with these primary keys, archived ones too.
+
+    Raises:
+        Refusal: the project has no such judge.
+    """
+    wanted = sorted(set(keys))
+    found = {judge.pk: judge for judge in project.judges.filter(pk__in=wanted)}
+    for key in wanted:
+        if key not in found:
+            raise Refusal("invalid", f"The project has no judge {key}.", field=field)
+    return [found[key] for key in wanted]

@@ -1,0 +1,137 @@
+"""How far annotators order as is known: the one arithmetic, over two sets of tasks, each with its name.
+
+- *Gold accuracy* is of the tasks that measure a person: those of the project's gold batches, the latest ``WINDOW`` that
+  they ranked since they are measured (``Membership.measured_since``). It is held against the project's bar.
+- *Accuracy on known answers* is of some batches, whoever is measured by them: all of their tasks whose answer is known,
+  adjudicated ones and, in a batch of known answers, all.
+
+In both it is the share of the pairs that the known answers order, see `annotation.agreement.pairs_as_known`. A task of
+the second counts by its latest revision; one that measures, by the latest that was made at once, see `gold_answers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Window
+from django.db.models.functions import RowNumber
+
+from annotation.agreement import AsKnown, pairs_as_known
+from annotation.models import Batch, Membership, Project, Ranking, Task
+from annotation.opinions import Opinions, Tiers, tier_table
+from annotation.ratios import Ratio, ratios
+from annotation.revisions import current_rankings
+
+WINDOW = 20
+"""Gold tasks that count: the latest ones, so that whoever learns is measured by what they do now."""
+
+
+@dataclass(frozen=True, eq=False)
+class AsKnownColumns:
+    """Rankings of tasks with known answers, one a row.
+
+    Attributes:
+        annotator: the primary key. Shape: ``(rankings,)``.
+        right: of the pairs that the known answer orders, how many are ordered likewise, undecided ones half.
+            Shape: ``(rankings,)``.
+        pairs: how many it orders. Shape: ``(rankings,)``.
+    """
+
+    annotator: np.ndarray
+    right: np.ndarray
+    pairs: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.annotator)
+
+    @property
+    def total(self) -> AsKnown:
+        """All of them together."""
+        return AsKnown(float(self.right.sum()), int(self.pairs.sum()))
+
+    def accuracies(self, annotators: np.ndarray) -> list[Ratio]:
+        """Each annotator's share of right pairs, with its interval over tasks.
+
+        Args:
+            annotators: primary keys, ascending, those of the rows among them. Shape: ``(annotators,)``.
+        """
+        return ratios(self.right, self.pairs, np.searchsorted(annotators, self.annotator), len(annotators))
+
+
+def gold_tasks(projects: QuerySet[Any] | Collection[Project | int]) -> QuerySet[Task]:
+    """The tasks that measure people, in these projects."""
+    return Task.objects.filter(
+        batch__project__in=projects, batch__kind=Batch.Kind.GOLD, gold_tiers__isnull=False
+    )
+
+
+def gold_answers(projects: Collection[Project | int], annotators: Collection[int]) -> AsKnownColumns:
+    """The answers that make the gold accuracy of ``annotators``, in these projects.
+
+    A task counts by its first revision, or the latest amendment that its annotator made before they answered another
+    task of the project, and before a pause told them how they do: they noticed a slip. What they change later, others
+    may have told them, so that it counts neither for nor against them.
+    """
+    member = Membership.objects.filter(user=OuterRef("annotator"), project=OuterRef("task__batch__project"))
+    firsts = Ranking.objects.filter(
+        annotator__in=annotators,
+        task__in=gold_tasks(projects),
+        revision=1,
+    )
+    counting = firsts.annotate(since=Subquery(member.values("measured_since"))).filter(
+        Q(since=None) | Q(submitted_at__gt=F("since"))
+    )
+    latest = Window(
+        RowNumber(),
+        partition_by=[F("annotator"), F("task__batch__project")],
+        order_by=[F("submitted_at").desc(), F("pk").desc()],
+    )
+    rows = list(
+        counting.annotate(latest=latest)
+        .filter(latest__lte=WINDOW)
+        .values_list("assignment_id", "annotator_id", "tiers", "task__gold_tiers")
+    )
+    amended = _amended_at_once([assignment for assignment, _, _, _ in rows], member)
+    return _as_known([(who, amended.get(assignment, tiers), known) for assignment, who, tiers, known in rows])
+
+
+def known_answers(batches: QuerySet[Batch], annotators: Collection[int]) -> AsKnownColumns:
+    """The answers that make the accuracy on known answers of ``annotators``, in ``batches``."""
+    rankings = Ranking.objects.filter(
+        annotator__in=annotators, task__batch__in=batches, task__gold_tiers__isnull=False
+    )
+    current = current_rankings(rankings).order_by("pk")
+    return _as_known(current.values_list("annotator_id", "tiers", "task__gold_tiers"))
+
+
+def _amended_at_once(assignments: Collection[int], member: QuerySet[Membership]) -> dict[int, Tiers]:
+    """By assignment, the tiers of the latest amendment that counts. ``member``: of a ranking in an outer query."""
+    first = Ranking.objects.filter(assignment=OuterRef("assignment"), revision=1)
+    went_on = Ranking.objects.filter(
+        annotator=OuterRef("annotator"),
+        task__batch__project=OuterRef("task__batch__project"),
+        revision=1,
+        pk__gt=OuterRef("answered"),
+        pk__lt=OuterRef("pk"),
+    )
+    at_once = (
+        Ranking.objects.filter(assignment__in=assignments, revision__gt=1)
+        .annotate(answered=Subquery(first.values("pk")), paused=Subquery(member.values("paused_at")))
+        .filter(Q(paused=None) | Q(submitted_at__lt=F("paused")))
+        .filter(~Exists(went_on))
+    )
+    return dict(at_once.order_by("revision").values_list("assignment_id", "tiers"))
+
+
+def _as_known(answers: Iterable[tuple[int, Tiers, Tiers]]) -> AsKnownColumns:
+    """Answers as (annotator, tiers, known tiers)."""
+    rows = list(answers)
+    numbers = (number for _, *both in rows for tiers in both for tier in tiers for number in tier)
+    width = 1 + max(numbers, default=0)
+    row = np.arange(len(rows))
+    own, known = (Opinions(row, tier_table([each[at] for each in rows], width), len(rows)) for at in (1, 2))
+    right, pairs = pairs_as_known(own, known)
+    return AsKnownColumns(np.array([who for who, _, _ in rows], np.int64), right, pairs)
