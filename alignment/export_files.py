@@ -6,13 +6,13 @@ is encoded once a group, so a ranking of nine responses costs nine texts and not
 
 from __future__ import annotations
 
-import csv
 import gzip
-import io
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import Queue
 from typing import Any, BinaryIO, cast
 
 import pyarrow as pa
@@ -43,25 +43,84 @@ def opened(path: Path, compression: str = "") -> Iterator[BinaryIO]:
     """
     with path.open("wb", buffering=BUFFER) as file:
         if compression == "gzip":
-            with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as zipped:
-                yield cast(BinaryIO, zipped)
+            with gzip.GzipFile("", "wb", GZIP_LEVEL, file, mtime=0) as zipped, _behind(zipped) as written:
+                yield written
         elif compression == "zstd":
-            with pa.CompressedOutputStream(pa.PythonFile(file, mode="w"), "zstd") as squeezed:
-                yield cast(BinaryIO, squeezed)
+            sink = pa.PythonFile(file, mode="w")
+            with pa.CompressedOutputStream(sink, "zstd") as squeezed, _behind(squeezed) as written:
+                yield written
         else:
             yield file
 
 
+@contextmanager
+def _behind(file: Any) -> Iterator[BinaryIO]:
+    """A file whose writing, and so its compressing, goes on in a thread while the caller makes what comes next."""
+    waiting: Queue[bytes | None] = Queue(maxsize=4)
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        while (part := waiting.get()) is not None:
+            if not failed:
+                try:
+                    file.write(part)
+                except BaseException as error:  # the caller's to know
+                    failed.append(error)
+
+    class Behind:
+        def write(self, part: bytes) -> None:
+            if failed:
+                raise failed[0]
+            waiting.put(part)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield cast(BinaryIO, Behind())
+    finally:
+        waiting.put(None)
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
 def write_jsonl(file: BinaryIO, schema: pa.Schema, groups: Iterable[Group]) -> None:
     """Write a JSON object a line, in UTF-8."""
-    for part in _joined(_lines(group) for group in groups):
+    between = {name: f', "{name}": '.encode() for name in schema.names}
+
+    def pieces(group: Group) -> Iterator[bytes]:
+        texts = _Texts(as_json)
+        for row in group:
+            cells = iter(row.items())
+            name, value = next(cells)
+            yield b"{" + between[name][2:]
+            yield texts.of(value)
+            for name, value in cells:
+                yield between[name]
+                yield texts.of(value)
+            yield b"}\n"
+
+    for part in _joined(map(pieces, groups)):
         file.write(part)
 
 
 def write_csv(file: BinaryIO, schema: pa.Schema, groups: Iterable[Group]) -> None:
     """Write RFC 4180, in UTF-8 and with a head. Numbers are as they are; conversations, lists and objects are their
     JSON text, so nothing is lost and no cell begins with what a spreadsheet would compute."""
-    for part in _joined(_sheet(schema.names, groups)):
+
+    def pieces(group: Group) -> Iterator[bytes]:
+        texts = _Texts(as_cell)
+        for row in group:
+            between = b""
+            for name in schema.names:
+                yield between
+                if name in row:
+                    yield texts.of(row[name])
+                between = b","
+            yield b"\r\n"
+
+    file.write(",".join(schema.names).encode() + b"\r\n")
+    for part in _joined(map(pieces, groups)):
         file.write(part)
 
 
@@ -83,55 +142,46 @@ def write_parquet(file: BinaryIO, schema: pa.Schema, groups: Iterable[Group]) ->
 WRITERS: dict[str, Write] = {"jsonl": write_jsonl, "parquet": write_parquet, "csv": write_csv}
 
 
+def as_json(value: Any) -> bytes:
+    """The JSON text of a value, in UTF-8."""
+    # `json` has floats so, too; records hold finite ones alone.
+    return repr(value).encode() if type(value) is float else ENCODE(value).encode()
+
+
+def as_cell(value: Any) -> bytes:
+    """The same as a cell of CSV: in quotes, unless it is a plain number or word."""
+    text = as_json(value)
+    return b'"' + text.replace(b'"', b'""') + b'"' if isinstance(value, list | dict | str) else text
+
+
 class _Texts:
-    """JSON texts of the values of one group. A list that several rows hold is encoded once."""
+    """Texts of the values of one group. A list that several rows hold is encoded once."""
 
-    def __init__(self) -> None:
-        self.known: dict[int, str] = {}
+    def __init__(self, encode: Callable[[Any], bytes]) -> None:
+        self.encode = encode
+        self.known: dict[int, bytes] = {}
 
-    def of(self, value: Any) -> str:
-        if type(value) is float:
-            return repr(value)  # as `json` has it; records hold finite numbers alone
+    def of(self, value: Any) -> bytes:
         if not isinstance(value, list):
-            return ENCODE(value)
+            return self.encode(value)
         text = self.known.get(id(value))
         if text is None:
-            text = self.known[id(value)] = ENCODE(value)
+            text = self.known[id(value)] = self.encode(value)
         return text
 
 
-def _lines(group: Group) -> str:
-    texts = _Texts()
-    return "".join(
-        "{" + ", ".join([f'"{name}": {texts.of(value)}' for name, value in row.items()]) + "}\n"
-        for row in group
-    )
-
-
-def _sheet(names: list[str], groups: Iterable[Group]) -> Iterator[str]:
-    sheet = io.StringIO()
-    writer = csv.writer(sheet)
-    writer.writerow(names)
-    for group in groups:
-        texts = _Texts()
-        writer.writerows([texts.of(row[name]) if name in row else "" for name in names] for row in group)
-        yield sheet.getvalue()
-        sheet.seek(0)
-        sheet.truncate()
-    yield sheet.getvalue()
-
-
-def _joined(texts: Iterable[str]) -> Iterator[bytes]:
-    """The texts' bytes, in parts that are worth a write."""
-    parts: list[str] = []
-    characters = 0
-    for text in texts:
-        parts.append(text)
-        characters += len(text)
-        if characters >= BUFFER:
-            yield "".join(parts).encode()
-            parts, characters = [], 0
-    yield "".join(parts).encode()
+def _joined(pieces_of_groups: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
+    """All pieces in parts that are worth a write."""
+    parts: list[bytes] = []
+    size = 0
+    for pieces in pieces_of_groups:
+        part = b"".join(pieces)
+        parts.append(part)
+        size += len(part)
+        if size >= BUFFER:
+            yield b"".join(parts)
+            parts, size = [], 0
+    yield b"".join(parts)
 
 
 def _table(rows: Group, schema: pa.Schema) -> pa.Table:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -77,6 +79,8 @@ FORMATS = {
     "csv": "text/csv; charset=utf-8",
 }
 COMPRESSED_TYPES = {"gzip": "application/gzip", "zstd": "application/zstd"}
+DRAFT_SECONDS = 86_400
+"""A draft that nobody has written to for so long is nobody's."""
 COMPRESSIBLE = ("jsonl", "csv")
 """Parquet is compressed within."""
 
@@ -114,6 +118,7 @@ def export(
     path = dataset_folder(dataset) / "exports" / name
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
+        _remove_left_behind(path.parent)
         _write(path, source, shape, which, format, compression)
     return Export(
         path=path,
@@ -161,6 +166,14 @@ def _place(
     choice = f"-{which}" if shape == "pairs" and which != "all" else ""
     ending = COMPRESSIONS[compression] if compression else ""
     return split_file(dataset, split), f"{split}-{shape}{choice}.{format}{ending}"
+
+
+def _remove_left_behind(folder: Path) -> None:
+    """Remove drafts of processes that were killed: each may be as large as an export, and nobody else would."""
+    for draft in folder.glob(".*"):
+        with suppress(OSError):  # another call was first
+            if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
+                draft.unlink()
 
 
 def _write(path: Path, source: Path, shape: str, which: Any, format: str, compression: str) -> None:

@@ -6,6 +6,7 @@ import csv
 import gzip
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -137,6 +138,18 @@ def test_many_first_downloads_at_once_give_one_file_and_its_hash(
     assert len(set(made)) == 1
     assert hashlib.sha256(made[0].path.read_bytes()).hexdigest() == made[0].sha256
     assert len(list(made[0].path.parent.iterdir())) == 2  # the file and its hash
+
+
+def test_what_a_killed_process_left_behind_is_removed_and_what_is_being_written_is_not(
+    dataset: Dataset,
+) -> None:
+    folder = export(dataset, shape="sft").path.parent
+    (old, new) = (folder / ".old.train-pairs.jsonl", folder / ".new.train-pairs.jsonl")
+    for draft in (old, new):
+        draft.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    export(dataset, shape="pairs")
+    assert new.exists() and not old.exists()
 
 
 def test_pairs_can_be_fewer(dataset: Dataset) -> None:
