@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from django.db import transaction
 from django.utils import timezone
 
+from alignment.consensus_records import ConsensusSettings
 from alignment.dataset_lineage import Holding, datasets_with, models_of
 from alignment.datasets import build_dataset
 from alignment.models import Dataset, ModelVersion, Withdrawal
@@ -108,7 +110,11 @@ def rebuild(dataset: Dataset, *, by: User | None = None) -> Dataset:
     return build_dataset(
         project=dataset.project,
         batches=dataset.batches.all(),
-        settings={name: dataset.settings[name] for name in ("prior", "tie_margin")},
+        settings={
+            field.name: dataset.settings[field.name]
+            for field in dataclasses.fields(ConsensusSettings)
+            if field.name in dataset.settings
+        },
         filters=dataset.settings.get("filters"),
         created_by=by,
     )

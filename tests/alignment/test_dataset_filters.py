@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 
 from alignment.datasets import build_dataset, content_hash, draft_dataset, preview
 from alignment.models import Dataset
 from alignment.narrowing import Amount
 from annotation.models import Batch, Project, Ranking, Review, Source, User
-from annotation.projects import set_aspects
+from annotation.projects import create_user, set_aspects
 from annotation.refusals import Refusal
 from tests.alignment.test_datasets import Answer, answer, batch  # noqa: F401 (fixtures)
+from tests.annotation.answered import give
 from training.engine.records import Ranking as Record
 
 pytestmark = pytest.mark.django_db
@@ -72,22 +72,16 @@ def test_filters_are_part_of_what_a_dataset_is_in_one_form(project: Project, ran
     assert first.settings["filters"] == {"sources": sorted([a, b])}
 
 
-def test_rankings_outside_the_days_are_left_out(project: Project, ranked: Batch) -> None:
-    with connection.cursor() as cursor:  # a trigger keeps rankings from any change
-        cursor.execute("ALTER TABLE annotation_ranking DISABLE TRIGGER USER")
-        early = datetime.now(UTC) - timedelta(days=3)
-        Ranking.objects.filter(annotator__username="ann").update(submitted_at=early)
-        cursor.execute("ALTER TABLE annotation_ranking ENABLE TRIGGER USER")
-    late = build_dataset(
-        project=project,
-        batches=[ranked],
-        filters={"ranked_from": (early + timedelta(days=1)).date().isoformat()},
-    )
-    first = build_dataset(
-        project=project, batches=[ranked], filters={"ranked_until": early.date().isoformat()}
-    )
-    assert {record.meta["rankings"] for record in records(late) + records(first)} == {1}
-    assert records(late)[0].tiers == [[2], [1], [0]] and records(first)[0].tiers == [[2], [0], [1]]
+def test_rankings_outside_the_days_are_left_out(project: Project, batch: Batch) -> None:  # noqa: F811
+    ann, bob = (create_user(username=name) for name in ("ann", "bob"))
+    early, late = datetime(2026, 3, 30, 23, 59, tzinfo=UTC), datetime(2026, 3, 31, 0, 1, tzinfo=UTC)
+    for task in batch.tasks.all():
+        give(task, ann, [[2], [0], [1]], at=early)
+        give(task, bob, [[2], [1], [0]], at=late)
+    first = build_dataset(project=project, batches=[batch], filters={"ranked_until": "2026-03-30"})
+    last = build_dataset(project=project, batches=[batch], filters={"ranked_from": "2026-03-31"})
+    assert {record.meta["rankings"] for record in records(first) + records(last)} == {1}
+    assert records(first)[0].tiers == [[2], [0], [1]] and records(last)[0].tiers == [[2], [1], [0]]
 
 
 def test_annotators_of_low_reliability_are_left_out_and_the_rest_is_fitted_anew(
@@ -148,11 +142,10 @@ def test_a_task_with_fewer_than_two_responses_left_is_left_out(project: Project,
 def test_an_aspect_is_learned_from_ratings_alone(project: Project, ranked: Batch) -> None:
     set_aspects(project=project, aspects=[{"name": "accuracy", "question": "True?", "steps": 5}])
     rankings = Ranking.objects.filter(task__batch=ranked).order_by("pk")
-    for ranking in rankings:
+    lonely, *others = rankings
+    rate(lonely, "accuracy", {0: 5})
+    for ranking in others:
         rate(ranking, "accuracy", {0: 5, 1: 2, 2: 2})
-    lonely = rankings.first()
-    assert lonely is not None
-    lonely.aspect_ratings.exclude(position=0).delete()
     dataset = build_dataset(project=project, batches=[ranked], filters={"aspect": "accuracy"})
     for record in records(dataset):
         assert record.meta["aspect"] == "accuracy"

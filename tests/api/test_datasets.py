@@ -60,10 +60,9 @@ def test_a_wrong_filter_is_named_at_its_field(world: World) -> None:
 
 def test_an_aspect_is_exported_as_pairs_of_its_own(world: World) -> None:
     for ranking in Ranking.objects.filter(task__batch=world.ranked):
-        aspect = world.project.aspects.get()
-        ranking.aspect_ratings.all().delete()
-        for position in range(3):
-            ranking.aspect_ratings.create(aspect=aspect, position=position, rating=1 + position)
+        aspect = world.project.aspects.get()  # the first response was rated 4
+        for position, rating in ((1, 5), (2, 2)):
+            ranking.aspect_ratings.create(aspect=aspect, position=position, rating=rating)
     built = post(world, f"{project_of(world)}/datasets", {"filters": {"aspect": "accuracy"}}).json()
     export = f"/api/v1/datasets/{built['id']}/export?shape=pairs&which=best_worst&split="
     rows = [
