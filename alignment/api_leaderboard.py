@@ -31,6 +31,7 @@ COLUMNS = (
     "kind",
     "score",
     "standard_error",
+    "quasi_standard_error",
     "low",
     "high",
     "best_rank",
@@ -80,6 +81,9 @@ class LeaderboardRowOut(serializers.Serializer):
         help_text="Log-worth; the mean of the group's is 0. P(preferred to another) = σ(score − the other's)."
     )
     standard_error = serializers.FloatField(help_text="Of the score.")
+    quasi_standard_error = serializers.FloatField(
+        help_text="The standard error of a difference of two scores is about the root of the sum of both squares."
+    )
     low = serializers.FloatField(
         help_text="Of the 95 % interval by quasi-standard errors: where those of two sources do not overlap, they "
         "differ."

@@ -56,6 +56,7 @@ class BoardRow:
     kind: str
     score: float
     standard_error: float
+    quasi_standard_error: float
     low: float
     high: float
     best_rank: int
@@ -228,6 +229,7 @@ def _group(
                 kind=source.kind,
                 score=each.score,
                 standard_error=each.standard_error,
+                quasi_standard_error=each.quasi_standard_error,
                 low=each.low,
                 high=each.high,
                 best_rank=each.best_rank,

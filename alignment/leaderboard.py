@@ -25,6 +25,8 @@ class Standing:
     """Log-worth, the mean of all sources being 0."""
     standard_error: float
     """Of the score."""
+    quasi_standard_error: float
+    """Of any difference of two scores, the standard error is about the root of the sum of both squares."""
     low: float
     high: float
     """Ends of an interval from which comparisons may be read: where those of two sources do not overlap, they differ.
@@ -162,6 +164,7 @@ def _standings(found: Consensus, rankings: Rankings, level: float) -> tuple[Stan
             source=sources[n],
             score=float(scores[n]),
             standard_error=float(errors[n]),
+            quasi_standard_error=float(quasi[n]),
             low=float(scores[n] - reach * quasi[n]),
             high=float(scores[n] + reach * quasi[n]),
             best_rank=int(best[n]),

@@ -51,8 +51,9 @@ def question(task: Task, shown: Sequence[int], *, ties: bool) -> list[Message]:
         f"[{passage.get('id', '')}] {passage.get('title') or ''}\n{passage.get('text') or ''}"
         for passage in task.prompt.context
     ]
+    texts = {each.position: each.response.text for each in task.task_responses.all()}
     responses = [
-        f"<response {letter}>\n{task.replies[number][0]}\n</response {letter}>"
+        f"<response {letter}>\n{texts[number]}\n</response {letter}>"
         for letter, number in zip(letters, shown, strict=True)
     ]
     text = LAYOUT.format(

@@ -30,6 +30,7 @@ from training.models import Run
 from training.refusals import Refusal as TrainingRefusal
 
 logger = logging.getLogger(__name__)
+LONGEST_FAULT = 250
 ENDED = (Run.State.SUCCEEDED, Run.State.FAILED, Run.State.CANCELLED)
 
 
@@ -106,7 +107,7 @@ def take_in_all() -> None:
 def _unasked(judge: Judge, batch: Batch, share: float) -> Iterator[tuple[Task, list[tuple[int, list[int]]]]]:
     """Yield the tasks with the numbers and orders that the judge was not asked in."""
     asked = set(Judgement.objects.filter(judge=judge, task__batch=batch).values_list("task_id", "order"))
-    tasks = batch.tasks.select_related("prompt").prefetch_related("task_responses").order_by("pk")
+    tasks = batch.tasks.select_related("prompt").prefetch_related("task_responses__response").order_by("pk")
     for task in tasks.iterator(chunk_size=500):
         if not is_drawn(judge, task.pk, share):
             continue
@@ -149,6 +150,7 @@ def _create_run(judge: Judge, waiting: list[tuple[Task, list[tuple[int, list[int
             "url": judge.endpoint_url,
             "model": judge.endpoint_model,
             "api_key_env": judge.endpoint_key_variable or None,
+            "skip_refused": True,
         },
         "data": {"prompts": str(_write(asked))},
         "method": {"responses": 1, "system_prompt": judge.instructions, "give_context": False, **decoding},
@@ -158,7 +160,7 @@ def _create_run(judge: Judge, waiting: list[tuple[Task, list[tuple[int, list[int
 
 
 def _to_score(task: Task) -> dict[str, Any]:
-    texts = [task.replies[number][0] for number in sorted(task.replies)]
+    texts = [each.response.text for each in task.task_responses.all()]
     return {
         "id": str(task.pk),
         "prompt": task.prompt.messages,
@@ -221,9 +223,9 @@ def _answered(
     try:
         tiers = read_answer(record["text"], order, ties=ties)
     except NoRanking as wrong:
-        fault = str(wrong)
+        fault = record.get("refused", str(wrong))[:LONGEST_FAULT]
         if record.get("finish") == "length":
-            fault += f" It was cut at {judging.judge.settings['max_tokens']} tokens."
+            fault += f" The answer was cut at {judging.judge.settings['max_tokens']} tokens."
     return Judgement(
         judging=judging,
         judge=judging.judge,

@@ -29,6 +29,14 @@ INTERRUPT_CHECK_SECONDS = 0.2
 # Where clouds hand out credentials to whoever asks from inside; all others of them are link-local.
 METADATA = frozenset(ipaddress.ip_address(each) for each in ("fd00:ec2::254", "100.100.100.200"))
 BUSY = {408, 409, 425, 429}
+OF_THE_PROMPT = {400, 413, 422}
+"""What endpoints answer to a prompt that is too long for them, or that a filter of theirs stops."""
+MOST_REFUSED = 20
+"""So many prompts are skipped before any was answered; then it is not the prompts' fault."""
+
+
+class RefusedPrompt(Refused):
+    """The endpoint takes others, but perhaps not this one."""
 
 
 def run(spec: Spec, events: Events, interrupt: Interrupt) -> None:
@@ -95,22 +103,35 @@ async def _ask_for_the_rest(
     places = [(prompt, index) for index in range(conversation.method.responses) for prompt in prompts]
     waiting = iter([(prompt, index) for prompt, index in places if (prompt.id, index) not in answered])
     done, failed = len(answered), False
+    worked, skipped = any(response.refused is None for response in partial.read()), list[Response]()
     events.progress(done, total, "sampling")
 
     async def keep_asking() -> None:
-        nonlocal done, failed
+        nonlocal done, failed, worked
         # Once one has failed, the others end what they asked for, since an answer may have been paid for.
         while not failed and (place := next(waiting, None)) is not None:
             prompt, index = place
+            response: Response | None = None
             try:
                 response = await conversation.ask(prompt, index)
+            except RefusedPrompt as refusal:
+                if not conversation.endpoint.skip_refused or len(skipped) >= MOST_REFUSED:
+                    failed = True
+                    raise
+                skipped.append(Response(prompt.id, index, "", None, "stop", refused=str(refusal)))
             except (Refused, Unavailable):
                 failed = True
                 raise
-            partial.append([response])
+            else:
+                partial.append([response])
+                worked = True
             done += 1
+            if worked and skipped:
+                # Only now is it sure that it was these prompts, which need not be asked again.
+                partial.append(skipped)
+                skipped.clear()
             events.progress(done, total, "sampling")
-            if index == 0:
+            if index == 0 and response is not None:
                 events.sample(prompt.messages, response.text)
 
     async def watch() -> None:
@@ -132,6 +153,8 @@ async def _ask_for_the_rest(
         for outcome in asking.result() if asking in finished else []:
             if outcome is not None:
                 raise outcome
+        if skipped:
+            raise Refused(str(skipped[0].refused))
 
 
 class Conversation:
@@ -255,7 +278,8 @@ class Conversation:
                 f"The endpoint {self._url} sends us elsewhere, to {reply.headers['Location']:.200}, and we follow no "
                 "redirect; name the right address in `endpoint.url`."
             )
-        raise Refused(f"The endpoint {self._url} refuses the request: {_status(reply)}.")
+        sentence = f"The endpoint {self._url} refuses the request: {_status(reply)}."
+        raise RefusedPrompt(sentence) if reply.status_code in OF_THE_PROMPT else Refused(sentence)
 
 
 def _response(reply: httpx.Response, prompt_id: str, index: int) -> Response:

@@ -42,6 +42,9 @@ class EndpointSpec:
     attempts: int = setting(6, at_least=1, at_most=20)
     """How often a request is tried when the endpoint is busy or fails. 6: about a minute of waiting, doubling
     from 1 s."""
+    skip_refused: bool = setting(False)
+    """Whether a prompt that the endpoint refuses, as one that is too long for it, gets an empty response that says why,
+    in place of ending the run. Where it refuses all, the run ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

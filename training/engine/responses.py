@@ -28,12 +28,16 @@ class Response:
     finish: Literal["stop", "length"]
     """Ended by the model, or cut at the longest length."""
     prompt_tokens: int | None = None
-    """What an endpoint counted of the prompt, for its price; in no record where it is not known."""
+    """What an endpoint counted of the prompt, for its price."""
+    refused: str | None = None
+    """Why the endpoint answered nothing, in a sentence."""
 
     def as_record(self) -> dict[str, Any]:
+        """The response as a line has it: without what only endpoints say, where there is none of it."""
         record = asdict(self)
-        if self.prompt_tokens is None:
-            del record["prompt_tokens"]
+        for name in ("prompt_tokens", "refused"):
+            if record[name] is None:
+                del record[name]
         return record
 
 

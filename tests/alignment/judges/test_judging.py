@@ -39,7 +39,12 @@ def test_a_judge_ranks_every_task_in_an_order_and_its_reverse(judge: Judge, comp
     judging = start_judging(judge=judge, batch=batch)
     run = judging.run
     assert (run.kind, run.queue, run.state) == (Run.Kind.SAMPLE, ENDPOINTS, State.QUEUED)
-    assert run.spec["endpoint"] == {"url": "http://localhost:8000/v1", "model": "big", "api_key_env": None}
+    assert run.spec["endpoint"] == {
+        "url": "http://localhost:8000/v1",
+        "model": "big",
+        "api_key_env": None,
+        "skip_refused": True,
+    }
     assert (
         run.spec["method"]["system_prompt"] == judge.instructions and run.spec["method"]["temperature"] == 0
     )
@@ -77,6 +82,18 @@ def test_an_answer_that_is_no_ranking_is_kept_told_and_left_out(judge: Judge, co
     ]
     assert faulty[0].raw == "No idea.\N{REPLACEMENT CHARACTER}"
     assert work_of(judge.judgements.all()).faults == 2
+
+
+def test_a_task_that_the_endpoint_refuses_says_why(judge: Judge, compose: Compose) -> None:
+    judging = start_judging(judge=judge, batch=compose(1))
+    why = "The endpoint refuses the request: status 400: 'too long'."
+    lines = [
+        {"id": each["id"], "index": 0, "text": "", "tokens": None, "finish": "stop", "refused": why}
+        for each in asked(judging)
+    ]
+    finish(judging.run, {"responses.jsonl": lines})
+    take_in(judging.pk)
+    assert set(judge.judgements.values_list("fault", flat=True)) == {why}
 
 
 def test_what_a_failed_run_had_answered_is_kept_and_the_rest_is_asked_later(

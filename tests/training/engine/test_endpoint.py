@@ -133,6 +133,42 @@ def test_the_tokens_of_the_prompt_are_kept_where_the_endpoint_counts_them(
     assert all("prompt_tokens" not in r for r in read_lines(tmp_path / "again" / "responses.jsonl"))
 
 
+def refuse(server: Server, body: dict[str, Any], headers: Any) -> Reply:
+    return 400, {}, b"maximum context length"
+
+
+def test_a_prompt_that_is_refused_is_skipped_with_the_reason_where_that_is_asked_for(
+    server: Server, prompts_file: Path, tmp_path: Path, run_here: Run
+) -> None:
+    first = read_lines(prompts_file)[0]["prompt"][-1]["content"]
+
+    def refuse_the_first(server: Server, body: dict[str, Any], headers: Any) -> Reply:
+        return refuse(server, body, headers) if body["messages"][-1]["content"] == first else answer(body)
+
+    server.behave = refuse_the_first
+    assert run_here(endpoint_spec(server, prompts_file, tmp_path / "strict")) == 2
+    assert run_here(endpoint_spec(server, prompts_file, tmp_path / "run", skip_refused=True)) == 0
+    responses = read_lines(tmp_path / "run" / "responses.jsonl")
+    assert [("refused" in r, r["text"] == "") for r in responses[:3]] == [
+        (True, True),
+        (True, True),
+        (False, False),
+    ]
+    assert "maximum context length" in responses[0]["refused"]
+
+
+def test_an_endpoint_that_refuses_every_prompt_ends_the_run_and_all_are_asked_again(
+    server: Server, prompts_file: Path, tmp_path: Path, run_here: Run
+) -> None:
+    spec = endpoint_spec(server, prompts_file, tmp_path / "run", skip_refused=True)
+    server.behave = refuse
+    assert run_here(spec) == 2
+    assert "maximum context length" in error_of(tmp_path / "run")
+    server.behave = lambda server, body, headers: answer(body)
+    assert run_here(spec) == 0
+    assert all("refused" not in r for r in read_lines(tmp_path / "run" / "responses.jsonl"))
+
+
 def test_no_more_requests_are_in_flight_than_allowed(
     server: Server, prompts_file: Path, tmp_path: Path, run_here: Run
 ) -> None:
