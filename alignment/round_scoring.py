@@ -73,7 +73,7 @@ def ask_scoring(round: Round, drawing: Sequence[RoundRun]) -> list[RoundRun]:
             "method": {name: shown[name] for name in ("system_prompt", "give_context")},
             "seed": seed_of(round, f"scoring {number}", attempt=attempt),
         }
-        run = create_run(kind=Run.Kind.SAMPLE, spec=spec, project_id=round.project_id, queue=round.queue)
+        run = create_run(kind=Run.Kind.SCORE, spec=spec, project_id=round.project_id, queue=round.queue)
         links.append(
             RoundRun.objects.create(round=round, run=run, step=State.SAMPLING, number=number, attempt=attempt)
         )

@@ -128,9 +128,12 @@ def _create_run(judge: Judge, waiting: list[tuple[Task, list[tuple[int, list[int
         spec: dict[str, Any] = {
             "model": reward.spec["model"],
             "endpoint": None,
-            "data": {"prompts": str(_write(_to_score(task) for task, _ in waiting))},
-            "method": {
+            "data": {
+                "prompts": str(_write(_asked(task) for task, _ in waiting)),
+                "responses": str(_write(each for task, _ in waiting for each in _to_score(task))),
                 "rewards": [str(folder)],
+            },
+            "method": {
                 "system_prompt": told.get("system_prompt", ""),
                 "give_context": told.get("give_context", True),
             },
@@ -159,14 +162,13 @@ def _create_run(judge: Judge, waiting: list[tuple[Task, list[tuple[int, list[int
     return create_run(kind=Run.Kind.SAMPLE, spec=spec, project_id=judge.project_id, queue=ENDPOINTS)
 
 
-def _to_score(task: Task) -> dict[str, Any]:
-    texts = [each.response.text for each in task.task_responses.all()]
-    return {
-        "id": str(task.pk),
-        "prompt": task.prompt.messages,
-        "context": task.prompt.context,
-        "responses": texts,
-    }
+def _asked(task: Task) -> dict[str, Any]:
+    return {"id": str(task.pk), "prompt": task.prompt.messages, "context": task.prompt.context}
+
+
+def _to_score(task: Task) -> Iterator[dict[str, Any]]:
+    for each in task.task_responses.all():
+        yield {"id": f"{task.pk}-{each.position}", "prompt": str(task.pk), "text": each.response.text}
 
 
 def _write(records: Iterable[dict[str, Any]]) -> Path:
@@ -187,10 +189,11 @@ def _answers(judging: Judging) -> list[Judgement]:
         for task in judging.batch.tasks.prefetch_related("task_responses")
     }
     if judge.kind == Judge.Kind.REWARD:
+        scores = _scores(judging.run)
         return [
-            _scored(judging, task, tasks[task], record["scores"])
-            for record in _left(judging.run, "scores")
-            if (task := int(record["id"])) in tasks
+            _scored(judging, task, {number: scores[task, number] for number in numbers})
+            for task, numbers in tasks.items()
+            if all((task, number) in scores for number in numbers)
         ]
     ties = judge.project.allow_ties
     found = []
@@ -214,6 +217,18 @@ def _left(run: Run, name: str) -> Iterator[dict[str, Any]]:
                 yield json.loads(line)
             except ValueError:  # the last line of an engine that was killed as it wrote
                 continue
+
+
+def _scores(run: Run) -> dict[tuple[int, int], float | None]:
+    """Return the scores that a run left, by task and response number; None where one was too long to be scored."""
+    found: dict[tuple[int, int], float | None] = {}
+    for record in _left(run, "scores"):
+        # A line of the artifact is a response; one of the partial output, several.
+        several = record["scores"] if "models" in record else {record["id"]: record["scores"]}
+        for id, (score,) in several.items():
+            task, number = map(int, id.split("-"))
+            found[task, number] = score
+    return found
 
 
 def _answered(
@@ -240,17 +255,22 @@ def _answered(
     )
 
 
-def _scored(judging: Judging, task: int, numbers: list[int], scores: list[float]) -> Judgement:
-    """Responses that a reward model scores alike are tied."""
+def _scored(judging: Judging, task: int, scores: dict[int, float | None]) -> Judgement:
+    """Responses that a reward model scores alike are tied; those that are too long for it are in no tier."""
     by_score: dict[float, list[int]] = {}
-    for number, score in zip(sorted(numbers), scores, strict=True):
-        by_score.setdefault(score, []).append(number)
+    for number in sorted(scores):
+        if (score := scores[number]) is not None:
+            by_score.setdefault(score, []).append(number)
+    tiers = [by_score[score] for score in sorted(by_score, reverse=True)]
+    # What orders nothing is no ranking.
+    is_ranking = sum(map(len, tiers)) > 1
     return Judgement(
         judging=judging,
         judge=judging.judge,
         task_id=task,
         order=0,
-        shown_order=sorted(numbers),
-        raw=json.dumps(scores),
-        tiers=[by_score[score] for score in sorted(by_score, reverse=True)],
+        shown_order=sorted(scores),
+        raw=json.dumps([scores[number] for number in sorted(scores)]),
+        tiers=tiers if is_ranking else None,
+        fault="" if is_ranking else "Too long for the reward model: fewer than two responses have a score.",
     )

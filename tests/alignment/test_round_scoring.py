@@ -114,7 +114,7 @@ def test_the_tasks_that_two_reward_models_disagree_on_come_first(
     round = drawn(start({"control_share": 0.0}))
     assert round.state == State.SAMPLING, "nobody ranks before the order is there"
     (scoring,) = waiting(round)
-    assert (scoring.kind, scoring.queue) == (Run.Kind.SAMPLE, round.queue)
+    assert (scoring.kind, scoring.queue) == (Run.Kind.SCORE, round.queue)
     assert scoring.spec["model"] == model_of(base)
     assert set(scoring.spec["data"]["rewards"]) == {str(run_folder(run) / "adapter") for run in runs}
     assert scoring.spec["method"] == {"system_prompt": "Be kind.", "give_context": True}

@@ -81,10 +81,7 @@ def main(arguments: list[str]) -> int:
 def carry_out(spec: Spec, events: Events, interrupt: Interrupt) -> None:
     """Do what the spec says; the module of each kind is imported only now, since most of them need torch."""
     settle_process()
-    module: str = spec.kind
-    if spec.kind == "sample":
-        draws = "endpoint" if spec.endpoint is not None else "sampling"
-        module = draws if spec.data.responses is None else "reward_scores"
+    module = "endpoint" if spec.endpoint is not None else {"sample": "sampling"}.get(spec.kind, spec.kind)
     importlib.import_module(f"training.engine.{module}").run(spec, events, interrupt)
 
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from training.engine.actor_critic import RewardRole
 from training.engine.conversation import render
-from training.engine.methods import SampleMethod
+from training.engine.methods import SampleMethod, ScoreMethod
 from training.engine.models import closing_tokens, encode_prompt
 from training.engine.oracles import Oracle
 from training.engine.packing import Tokens
@@ -28,7 +28,7 @@ def no_check() -> None:
     """Nothing asks a short scoring to stop."""
 
 
-def task_of(prompt: Prompt, method: SampleMethod, tokenizer: PreTrainedTokenizerBase) -> Task:
+def task_of(prompt: Prompt, method: SampleMethod | ScoreMethod, tokenizer: PreTrainedTokenizerBase) -> Task:
     """Return a prompt as a method has it shown."""
     shown = render(
         prompt.messages,

@@ -53,18 +53,22 @@ class SampleData:
 
     prompts: str = setting()
     """A JSONL file of prompts, see `training.engine.prompts`."""
-    responses: str | None = setting(None)
-    """A JSONL file of responses that are there, see `training.engine.reward_scores`: `rewards` score them, and nothing
-    is drawn."""
-    rewards: tuple[str, ...] = setting(())
-    """Folders that reward runs left. Adapters must have been trained on the spec's model."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreData:
+    """What to score, and by what."""
+
+    prompts: str = setting()
+    """A JSONL file of prompts, see `training.engine.prompts`."""
+    responses: str = setting()
+    """A JSONL file of responses to them, see `training.engine.score`."""
+    rewards: tuple[str, ...] = setting()
+    """Folders that reward runs left, at least one. Adapters must have been trained on the spec's model."""
 
     def __post_init__(self) -> None:
-        if (self.responses is None) != (not self.rewards):
-            raise Refused(
-                "`data.responses` and `data.rewards` go together: responses that are there, and the reward models that "
-                "score them. Give both, or neither to draw responses."
-            )
+        if not self.rewards:
+            raise Refused("`data.rewards` must name at least one folder that a reward run left.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,9 +150,8 @@ class EvaluateMethod(SampleMethod):
 class ScoreMethod:
     """How reward models are shown the prompts whose responses they score."""
 
-    rewards: tuple[str, ...] = setting()
-    """Folders of reward models; of several, the mean of their normalised rewards. Adapters must have been trained on
-    the spec's model."""
+    few_shot: ClassVar[tuple[Mapping[str, Any], ...]] = ()
+    """No worked examples: reward models are trained without."""
     system_prompt: str = setting("")
     """Put before the conversation, as when the reward model was trained."""
     give_context: bool = setting(True)

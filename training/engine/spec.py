@@ -18,6 +18,7 @@ from training.engine.methods import (
     RewardMethod,
     SampleData,
     SampleMethod,
+    ScoreData,
     ScoreMethod,
     SftMethod,
     TrainingData,
@@ -34,7 +35,7 @@ DATA = {
     "dpo": TrainingData,
     "ppo": PpoData,
     "evaluate": EvaluateData,
-    "score": SampleData,
+    "score": ScoreData,
 }
 METHODS = {
     "sample": SampleMethod,
@@ -110,9 +111,6 @@ class Spec:
                 f"`processes` must be 1 for a run of kind {kind}, and at least 1 for {', '.join(TRAINS)}, "
                 f"not {processes}."
             )
-        data = convert(DATA[kind], record.get("data"), "data")
-        if endpoint is not None and data.rewards:
-            raise Refused("`data.rewards` need the `model` that they were trained on; an `endpoint` is none.")
         return cls(
             kind=kind,
             run=convert(str, record.get("run"), "run"),
@@ -122,7 +120,7 @@ class Spec:
             lease=None if record.get("lease") is None else _absolute(record["lease"], "lease"),
             model=model,
             endpoint=endpoint,
-            data=data,
+            data=convert(DATA[kind], record.get("data"), "data"),
             method=convert(METHODS[kind], record.get("method", {}), "method"),
         )
 

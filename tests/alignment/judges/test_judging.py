@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -239,15 +240,19 @@ def test_a_reward_model_scores_each_response_by_itself(
     judging = start_judging(judge=judge, batch=batch)
     assert judging.run.kind == Run.Kind.SCORE and judging.run.spec["model"] == model
     assert judging.run.spec["method"]["system_prompt"] == "Be kind." and judging.asked == 2
-    scores = [
-        {"id": each["id"], "scores": [0.5, -1.0, 0.5, 2.0]}
-        for each in asked(judging)
-        if len(each["responses"]) == 4
+    to_score = [
+        json.loads(line) for line in Path(judging.run.spec["data"]["responses"]).read_text().splitlines()
     ]
-    finish(judging.run, {"scores.jsonl": scores})
+    first, second = (str(task.pk) for task in batch.tasks.order_by("pk"))
+    assert [each["id"] for each in to_score] == [f"{task}-{n}" for task in (first, second) for n in range(4)]
+    assert {each["prompt"] for each in to_score} == {each["id"] for each in asked(judging)}
+    scores: dict[str, float | None] = {each["id"]: None for each in to_score}
+    scores |= {f"{second}-1": 1.0} | {f"{first}-{n}": score for n, score in enumerate([0.5, -1.0, 0.5, 2.0])}
+    finish(judging.run, {"scores.jsonl": [{"id": id, "scores": [score]} for id, score in scores.items()]})
     take_in(judging.pk)
-    assert [one.tiers for one in judge.judgements.all()] == [[[3], [0, 2], [1]]] * 2
-    assert judge.judgements.first().raw == "[0.5, -1.0, 0.5, 2.0]"
+    scored, too_long = judge.judgements.order_by("task")
+    assert (scored.tiers, scored.raw) == ([[3], [0, 2], [1]], "[0.5, -1.0, 0.5, 2.0]")
+    assert too_long.tiers is None and "fewer than two responses have a score" in too_long.fault
 
 
 def test_only_a_reward_run_that_succeeded_is_a_judge(project: Project, manager: User) -> None:
