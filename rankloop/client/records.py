@@ -88,6 +88,7 @@ class BatchRecord(TypedDict):
 
 class TaskResponse(TypedDict):
     number: int
+    letter: str
     response: int
     source: int
     text: str
@@ -104,7 +105,10 @@ class TaskRecord(TypedDict):
 
 
 class NumberedResponse(TypedDict):
+    """``letter`` is what people call it, alike for everybody."""
+
     number: int
+    letter: str
     text: str
     ended: bool
 
@@ -112,10 +116,11 @@ class NumberedResponse(TypedDict):
 class TaskToRank(TypedDict):
     """What an annotator sees of a task; nothing in it tells where a response came from."""
 
-    assignment: int
+    assignment: str
     lease: str | None
     state: str
     leased_until: str | None
+    seconds_left: float | None
     guidelines: str
     prompt: list[Message]
     context: list[Passage]
@@ -123,8 +128,11 @@ class TaskToRank(TypedDict):
 
 
 class RankingRecord(TypedDict):
+    """``task`` is None to annotators."""
+
     id: int
-    task: int
+    assignment: str
+    task: int | None
     annotator: str
     revision: int
     tiers: Tiers
