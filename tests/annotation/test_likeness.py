@@ -100,6 +100,8 @@ def test_what_is_copied_awaits_no_more_rankings_and_keeps_those_that_it_has(
 def test_a_place_that_is_given_back_of_what_was_copied_is_for_those_who_did_not_meet_the_copy(
     project: Project, people: People, compose: Compose, copy: Any
 ) -> None:
+    project.gold_share = 0
+    project.save()
     original = compose(1, overlap=1).tasks.get()
     one, other = people(2)
     held = take(one, project)
