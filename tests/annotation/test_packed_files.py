@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotation import json_arrays
+from annotation import json_arrays, unpacking
 from annotation.json_arrays import read_json_array
 from annotation.reading import LONGEST_LINE, read_rows
 from annotation.refusals import LineError, Refusal
@@ -58,8 +58,9 @@ def test_what_cannot_be_unpacked_is_refused_with_what_to_do() -> None:
         read(b"no zstandard", "x.csv.zst")
 
 
-def test_a_file_that_unpacks_to_a_disk_full_is_refused() -> None:
-    bomb = gzip.compress(b'{"prompt": "x"}\n' * 6_000_000, 9)
+def test_a_file_that_unpacks_to_a_disk_full_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unpacking, "FREE_BYTES", 0)
+    bomb = gzip.compress(b'{"prompt": "x"}\n' * 200_000, 9)
     with pytest.raises(Refusal, match="unpacks to more than 200 times its size"):
         for _ in read_rows(io.BytesIO(bomb), "x.jsonl.gz"):
             pass
@@ -87,7 +88,7 @@ def test_an_array_is_the_same_wherever_pieces_of_it_end(rows: list[Any], piece: 
     [
         ('[{"a": 1}, 3, {"b": 2}]', {2: "must be an object, not 3"}),
         ('[{"a": 1}, {"b": }]', {2: "is not JSON: at character 7 a value is missing"}),
-        ('[{"a": 1}', {1: "the file ends where ',' should be"}),
+        ('[{"a": 1}', {2: "the file ends where ',' should be"}),
         ('[{"a": 1} {"b": 2}]', {2: "'{' stands where ',' should be"}),
         ('[{"a": 1}] x', {2: "more follows what is complete already"}),
         ("[" * 100_000, {1: "nested too deeply"}),
