@@ -61,7 +61,7 @@ class LeaderboardQuery(serializers.Serializer):
         required=False, max_length=20, help_text="Only prompts of this language."
     )
     tag = serializers.CharField(required=False, max_length=200, help_text="Only prompts with this tag.")
-    style = Choice(
+    style = Choice(  # type: ignore[assignment]
         choices=["true", "false"],
         required=False,
         help_text="true: what length and formatting do is taken out of the scores.",

@@ -63,7 +63,7 @@ class TrainedOut(serializers.Serializer):
 
 class HoldingsOut(serializers.Serializer):
     datasets = HoldingOut(many=True)
-    models = TrainedOut(many=True, help_text="Trained on one of the datasets, or made of such a model since.")  # type: ignore[assignment]
+    models = TrainedOut(many=True, help_text="Trained on one of the datasets, or made of such a model since.")
 
 
 class WithdrawalOut(serializers.ModelSerializer):

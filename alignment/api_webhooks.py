@@ -67,7 +67,9 @@ class AttemptOut(serializers.ModelSerializer):
 class DeliveryOut(serializers.ModelSerializer):
     event = serializers.UUIDField(source="event_id", help_text="The message's `webhook-id`.")
     type = serializers.ChoiceField(source="event.type", choices=Event.Type.choices)
-    data = serializers.DictField(source="event.data", help_text="What the message says.")
+    data = serializers.DictField(  # type: ignore[assignment]
+        source="event.data", help_text="What the message says."
+    )
     log = AttemptOut(many=True, help_text="The attempts, oldest first.")
 
     class Meta:

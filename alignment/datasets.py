@@ -90,7 +90,10 @@ def build_dataset(
     by_split = draft.by_split()
     card = describe(project=project, batches=draft.batches, narrowed=draft.narrowed, by_split=by_split)
     card["estimator"] = {"name": ESTIMATOR, **draft.settings.frozen(), **card["estimator"]}
-    frozen_settings = {"batches": [batch.pk for batch in draft.batches], "consensus": ESTIMATOR}
+    frozen_settings: dict[str, Any] = {
+        "batches": [batch.pk for batch in draft.batches],
+        "consensus": ESTIMATOR,
+    }
     frozen_settings |= draft.settings.frozen()
     # A dataset of everything keeps the settings, and so the hash, that it had before there were filters.
     if given := draft.filters.given():

@@ -59,7 +59,7 @@ def dataset_frozen(dataset: Dataset) -> None:
 
 def run_ended(run: Run) -> None:
     """Record that a run has succeeded, failed or been cancelled; nothing for a run of no project."""
-    project = Project.objects.filter(pk=run.project_id).first()
+    project = Project.objects.filter(pk=run.project_id).first() if run.project_id is not None else None
     if project is None:
         return
     link = RoundRun.objects.filter(run=run, taken_over=False).select_related("round").first()

@@ -60,7 +60,7 @@ def annotate(round: Round) -> None:
     if not is_complete(round.batch) or review_awaited(round, live=False):
         return
     # Verdicts and amendments share this lock: none slips in between looking and closing.
-    Batch.objects.select_for_update().get(pk=round.batch_id)
+    Batch.objects.select_for_update().get(pk=round.batch.pk)
     if not review_awaited(round):
         close_batch(round.batch)
         move(round, State.BUILDING)

@@ -35,9 +35,9 @@ def within_task_correlation(
     width = opinions.tier.shape[1]
     source = np.zeros((len(tasks), width), np.int64)
     for of in tasks:
-        for number, each in sources[of].items():
-            if number < width:
-                source[number_of[of], number] = each
+        for place, each in sources[of].items():
+            if place < width:
+                source[number_of[of], place] = each
     one, other = source[:, first], source[:, second]
     # Orient every pair from the smaller source to the larger one, so that opinions of the same sources add up.
     turned = np.where(one > other, -1, 1)

@@ -49,5 +49,5 @@ def require_amendable(place: Assignment) -> None:
     """Refuse, with the code ``closed``, an amendment of a place's answer that came too late."""
     if place.batch.kind != Batch.Kind.GOLD:
         require_not_closed(place.batch)
-    elif with_closed(place.rankings.filter(revision=1)).filter(closed=True).exists():
+    elif with_closed(place.rankings.filter(revision=1)).filter(Q(closed=True)).exists():
         raise closed_refusal()

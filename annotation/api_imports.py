@@ -19,7 +19,7 @@ from annotation.api_prompts import MessageOut
 from annotation.intake import jobs
 from annotation.intake.forms import FORMS, Form
 from annotation.intake.previewing import Preview
-from annotation.models import Import
+from annotation.models import Import, User
 from annotation.refusals import Refusal, require_storable
 
 FORM_CHOICES = [(form.name, form.title) for form in FORMS.values()]
@@ -97,7 +97,9 @@ class ReportOut(serializers.Serializer):
 class ImportOut(serializers.ModelSerializer):
     form = serializers.ChoiceField(choices=FORM_CHOICES)
     mapping = Mapped()
-    created_by = serializers.SlugRelatedField(slug_field="username", read_only=True, allow_null=True)
+    created_by: serializers.SlugRelatedField[User] = serializers.SlugRelatedField(
+        slug_field="username", read_only=True, allow_null=True
+    )
     report = ReportOut(allow_null=True, help_text="Once it succeeded.")
     errors = BadLineOut(many=True, help_text="The first 1,000 bad lines.")  # type: ignore[assignment]
 
@@ -130,7 +132,7 @@ class ImportOut(serializers.ModelSerializer):
 
 class PreviewedResponse(serializers.Serializer):
     text = serializers.CharField(allow_blank=True)
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]
     tier = serializers.IntegerField(allow_null=True, help_text="From 1; null: unranked.")
 
 
@@ -182,7 +184,7 @@ class DraftOut(serializers.Serializer):
 
 class FormFieldOut(serializers.Serializer):
     name = serializers.CharField()
-    label = serializers.CharField()
+    label = serializers.CharField()  # type: ignore[assignment]
     help = serializers.CharField(allow_blank=True)
     needed = serializers.BooleanField()
     several = serializers.BooleanField(help_text="Whether it takes a list.")

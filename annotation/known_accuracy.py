@@ -126,12 +126,13 @@ def _amended_at_once(assignments: Collection[int], member: QuerySet[Membership])
     return dict(at_once.order_by("revision").values_list("assignment_id", "tiers"))
 
 
-def _as_known(answers: Iterable[tuple[int, Tiers, Tiers]]) -> AsKnownColumns:
+def _as_known(answers: Iterable[tuple[int, Tiers, Tiers | None]]) -> AsKnownColumns:
     """Answers as (annotator, tiers, known tiers)."""
-    rows = list(answers)
+    rows = [(who, tiers, known or []) for who, tiers, known in answers]
     numbers = (number for _, *both in rows for tiers in both for tier in tiers for number in tier)
     width = 1 + max(numbers, default=0)
     row = np.arange(len(rows))
-    own, known = (Opinions(row, tier_table([each[at] for each in rows], width), len(rows)) for at in (1, 2))
+    sides = ([tiers for _, tiers, _ in rows], [known for _, _, known in rows])
+    own, known = (Opinions(row, tier_table(side, width), len(rows)) for side in sides)
     right, pairs = pairs_as_known(own, known)
     return AsKnownColumns(np.array([who for who, _, _ in rows], np.int64), right, pairs)

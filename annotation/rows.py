@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 from annotation.models import Prompt
 from annotation.refusals import LineError, Refusal
@@ -277,5 +277,5 @@ def _count(value: Any, field: str, largest: int) -> int | None:
     return value
 
 
-def is_list(value: Any) -> bool:
+def is_list(value: Any) -> TypeGuard[list[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))

@@ -42,7 +42,7 @@ class ImportReadingForm(Form):
 
     def __init__(self, *args: Any, job: Import, told: Preview, **kwargs: Any) -> None:
         given = {f"{MAPPED}{name}": value for name, value in told.mapping.items()}
-        super().__init__(*args, initial={"name": job.name, "form": told.form.name, **given}, **kwargs)
+        super().__init__(*args, **kwargs, initial={"name": job.name, "form": told.form.name, **given})
         self.told = told
         for field in told.form.fields:
             self.fields[f"{MAPPED}{field.name}"] = (

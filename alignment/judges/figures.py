@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,7 +95,9 @@ def figures_of(judge: Judge, batches: QuerySet[Batch], *, seed: int = 0) -> Judg
     number_of = {task: number for number, task in enumerate(tasks)}
     rows = [row for row in rows if row[0] in number_of]
     width = max((len(shown) for _, _, shown in rows), default=2)
-    own = _opinions([(number_of[task], tiers) for task, tiers, _ in rows], len(tasks), width)
+    own = _opinions(
+        [(number_of[task], tiers) for task, tiers, _ in rows if tiers is not None], len(tasks), width
+    )
     theirs = _opinions(
         [(number_of[task], tiers) for task in tasks for _, tiers in peoples[task]], len(tasks), width
     )
@@ -175,7 +177,9 @@ def _reliability(
     said = [(task, person, tiers) for task in sorted(tasks) for person, tiers in peoples[task]]
     if len({each.task for each in judged}) < FEWEST_RANKINGS or len({person for _, person, _ in said}) < 2:
         return None
-    given = [(each.task, each.machine, each.tiers, each.weight) for each in judged]
+    given: list[tuple[int, Hashable, Tiers, float]] = [
+        (each.task, each.machine, each.tiers, each.weight) for each in judged
+    ]
     given += [(task, person, tiers, 1.0) for task, person, tiers in said]
     consensus = fit(
         Rankings.of(

@@ -48,6 +48,7 @@ def judged_rankings(batches: QuerySet[Batch] | Sequence[int], judges: Iterable[J
     return [
         JudgedRanking(task, machine_name(judge), tiers, 1 / orders[task, judge])
         for task, judge, tiers in rows
+        if tiers is not None
     ]
 
 

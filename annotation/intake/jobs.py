@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -270,7 +270,7 @@ def _locked(job: Import) -> Import:
     return Import.objects.select_for_update(of=("self",)).select_related("project").get(pk=job.pk)
 
 
-def _require(job: Import, states: Iterable[State], verb: str) -> None:
+def _require(job: Import, states: Collection[State], verb: str) -> None:
     if job.state not in states:
         how = "is being carried out" if job.state in WAITING else "is done"
         raise Refusal("conflict", f"This import {how}; it cannot be {verb}.")

@@ -76,8 +76,8 @@ def _kept(request: ProjectRequest, choice: TaskChoice) -> list[tuple[str, str, s
     sources = dict(chosen.values_list("pk", "name"))
     words = {
         "pattern": PATTERNS.get(choice.pattern, ""),
-        "source": f"with a response of {sources.get(choice.source, 'another project')}",
-        "against": f"and one of {sources.get(choice.against, 'another project')}",
+        "source": f"with a response of {sources.get(choice.source or 0, 'another project')}",
+        "against": f"and one of {sources.get(choice.against or 0, 'another project')}",
         "measures": "that gold accuracy rests on",
         "tied": "with a tie",
         "since": f"ranked from {_moment(choice.since)}",

@@ -141,7 +141,7 @@ class Dataset:
     def _query(
         self, shape: Shape, split: Split, which: Which, format: Format, compression: Compression
     ) -> dict[str, str]:
-        query = {"shape": shape, "split": split, "format": format}
+        query: dict[str, str] = {"shape": shape, "split": split, "format": format}
         if which != "all":
             query["which"] = which
         if compression:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Mapping as ReadOnly
-from typing import Any
+from typing import Any, TypeGuard
 
 from annotation.intake.forms.form import Field, Form, Mapping, Sample
 from annotation.intake.forms.guessing import is_of, prompt_among, responses_among
@@ -55,7 +55,7 @@ def _guess(sample: Sample) -> dict[str, Any]:
     return {"prompt": prompt, "responses": listed[:1] or responses_among(texts)}
 
 
-def _is_item_list(value: Any) -> bool:
+def _is_item_list(value: Any) -> TypeGuard[list[Any]]:
     return is_list(value) and bool(value) and all(isinstance(one, ReadOnly) and "id" in one for one in value)
 
 

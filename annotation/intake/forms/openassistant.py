@@ -50,7 +50,7 @@ def _siblings(
     message: ReadOnly[str, Any], prompt: Messages, replies: list[ReadOnly[str, Any]]
 ) -> Iterator[Item]:
     ranks = [number_of(reply.get("rank"), "rank") for reply in replies]
-    common = {
+    common: dict[str, Any] = {
         "messages": prompt,
         "key": name_of(message.get("message_id"), "message_id"),
         "language": name_of(message.get("lang"), "lang")[:20],

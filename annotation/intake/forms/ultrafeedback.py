@@ -34,7 +34,7 @@ def _read(row: Row, mapping: Mapping) -> Iterator[Item]:
     for number, completion in enumerate(given):
         field = f"completions[{number}]"
         candidates.append(
-            Candidate(completion.get("response"), name_of(completion.get("model"), f"{field}.model"))  # type: ignore[arg-type]
+            Candidate(completion.get("response"), name_of(completion.get("model"), f"{field}.model"))
         )
         ratings.append(_ratings(completion.get("annotations"), f"{field}.annotations"))
     scores = [

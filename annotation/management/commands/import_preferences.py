@@ -87,6 +87,7 @@ class Command(BaseCommand):
         if job.state != Import.State.SUCCEEDED:
             raise CommandError("\n".join([job.reason, *errors]))
         report = job.report
+        assert report is not None
         self.stdout.write(
             f"{report['rankings']:,} rankings of {report['tasks']:,} tasks by {report['annotators']:,} annotators, "
             f"{report['prompts']:,} prompts and {report['responses']:,} responses imported; "
