@@ -42,7 +42,8 @@ class ImportReadingForm(Form):
 
     def __init__(self, *args: Any, job: Import, told: Preview, **kwargs: Any) -> None:
         given = {f"{MAPPED}{name}": value for name, value in told.mapping.items()}
-        super().__init__(*args, **kwargs, initial={"name": job.name, "form": told.form.name, **given})
+        kwargs["initial"] = {"name": job.name, "form": told.form.name, **given}
+        super().__init__(*args, **kwargs)
         self.told = told
         for field in told.form.fields:
             self.fields[f"{MAPPED}{field.name}"] = (
