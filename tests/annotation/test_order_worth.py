@@ -59,8 +59,8 @@ def hand_out(
 @pytest.mark.parametrize(
     ("choose", "over_share"),
     [
-        (disagreement, np.full(150, 0.5)),
-        (nothing, np.tile([0.5, 0.7, 0.95], 50)),
+        (disagreement, np.full(120, 0.5)),
+        (nothing, np.tile([0.5, 0.7, 0.95], 40)),
     ],
     ids=["people order by mere chance", "the numbers say nothing"],
 )
@@ -69,13 +69,13 @@ def test_where_the_order_is_worth_nothing_the_interval_holds_zero_as_often_as_it
 ) -> None:
     dice = np.random.default_rng(1)
     held, differences = [], []
-    for _ in range(300):
+    for _ in range(200):
         worth = hand_out(over_share, dice, choose, overlap=5, control=0.3)
         assert worth.difference is not None and worth.low is not None and worth.high is not None
         held.append(worth.low <= 0 <= worth.high)
         differences.append(worth.difference)
-    # 95 % are expected, with a standard deviation of 1.3.
-    assert 0.91 < np.mean(held) < 0.985
+    # 95 % are expected, with a standard deviation of 1.5.
+    assert 0.905 < np.mean(held) < 0.995
     assert abs(np.mean(differences)) < 3 * np.std(differences) / len(differences) ** 0.5
 
 
