@@ -52,7 +52,7 @@ def handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 objects = [{"oid": e["oid"], "size": e["size"], "actions": link[e["oid"]]} for e in wanted]
                 self._answer(200, {"transfer": "basic", "objects": objects})
             elif "/commit/" in self.path:
-                self._commit(body)
+                self._commit(self.path.split("/commit/")[0].removeprefix("/api/datasets/"), body)
             else:
                 self._answer(404, {"error": self.path})
 
@@ -73,7 +73,7 @@ def handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 hub.repositories[name] = asked
                 self._answer(200, {"url": f"{hub.url}/datasets/{name}"})
 
-        def _commit(self, body: bytes) -> None:
+        def _commit(self, name: str, body: bytes) -> None:
             files: dict[str, bytes] = {}
             for line in map(json.loads, body.splitlines()):
                 value = line["value"]
@@ -82,7 +82,8 @@ def handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 elif line["key"] == "lfsFile":
                     files[value["path"]] = hub.uploads[value["oid"]]
             hub.commits.append(files)
-            self._answer(200, {"commitUrl": f"{hub.url}/commit/abc", "commitOid": "a" * 40, "success": True})
+            address = f"{hub.url}/datasets/{name}/commit/abc"
+            self._answer(200, {"commitUrl": address, "commitOid": "a" * 40, "success": True})
 
         def _answer(self, status: int, body: Any) -> None:
             content = json.dumps(body).encode()

@@ -38,7 +38,7 @@ def test_every_shape_is_a_configuration_that_datasets_loads(
     dataset: Dataset, hub: Hub, tmp_path: Path
 ) -> None:
     address = push_to_hub(dataset, repository="acme/kind-replies", token=TOKEN)
-    assert address == f"{hub.url}/commit/abc"
+    assert address == f"{hub.url}/datasets/acme/kind-replies/commit/abc"
     assert hub.repositories["acme/kind-replies"]["visibility"] == "private"
     (files,) = hub.commits
     for name, content in files.items():
@@ -109,5 +109,5 @@ def test_operators_push_by_a_command(
     with pytest.raises(CommandError, match=r"no dataset version 7\. Versions: 1"):
         call_command("push_dataset", "kind-replies", "7", "acme/pairs")
     call_command("push_dataset", "kind-replies", "1", "acme/pairs", "--public", "--shapes", "pairs")
-    assert f"{hub.url}/commit/abc" in capsys.readouterr().out
+    assert f"{hub.url}/datasets/acme/pairs/commit/abc" in capsys.readouterr().out
     assert set(hub.commits[-1]) == {"README.md", "pairs/train.parquet", "pairs/held_out.parquet"}

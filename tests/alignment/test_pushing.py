@@ -46,7 +46,9 @@ def carried(push: HubPush) -> HubPush:
 def test_the_token_is_sealed_while_it_waits_and_gone_afterwards(push: HubPush, hub: Hub) -> None:
     assert push.sealed_token and TOKEN not in push.sealed_token
     done = carried(push)
-    assert done.state == HubPush.State.SUCCEEDED and done.address == f"{hub.url}/commit/abc"
+    assert (
+        done.state == HubPush.State.SUCCEEDED and done.address == f"{hub.url}/datasets/acme/pairs/commit/abc"
+    )
     assert done.sealed_token == "" and done.ended_at is not None
     assert set(hub.commits[0]) == {"README.md", "pairs/train.parquet", "pairs/held_out.parquet"}
     assert carry_out(push.pk) is None and len(hub.commits) == 1, "a second message does nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,9 @@ from django.urls import reverse
 
 from alignment.datasets import build_dataset
 from alignment.models import Dataset, HubPush
+from annotation.assigning import next_assignment
 from annotation.models import Project, User
-from tests.frontend.rounds import rank_all
+from annotation.submitting import submit
 
 pytestmark = pytest.mark.django_db
 
@@ -22,7 +24,9 @@ AsRole = Callable[[str], Client]
 @pytest.fixture
 def dataset(project: Project, people: dict[str, User], compose: Callable[..., Any]) -> Dataset:
     batch = compose(4)
-    rank_all(batch, people["annotator"])
+    while (place := next_assignment(annotator=people["annotator"], project=project)) is not None:
+        answer = {"lease": place.lease, "key": uuid.uuid4(), "tiers": [[0], [1], [2, 3]]}
+        submit(annotator=people["annotator"], assignment_id=place.pk, **answer)
     return build_dataset(project=project, batches=[batch])
 
 
