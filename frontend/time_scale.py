@@ -33,7 +33,10 @@ def time_scale(times: Iterable[Times | None]) -> TimeScale:
 
 
 def in_words(seconds: float) -> str:
-    """A time as people say it: seconds up to a minute and a half, then minutes, then hours."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.0f} h"
+    """A time as people say it: ``58 s``, ``1:38 min``, ``25 min``, ``2 h``."""
+    whole = round(seconds)
+    if whole < 90:
+        return f"{whole} s"
+    if whole < 10 * 60:
+        return f"{whole // 60}:{whole % 60:02} min"
+    return f"{seconds / 60:.0f} min" if whole < 90 * 60 else f"{seconds / 3600:.0f} h"

@@ -124,7 +124,7 @@ def begin(rank: Callable[..., Page]) -> Callable[..., Page]:
         wait_for(lambda: Assignment.objects.filter(state="leased").count() == 2)
         # The place is taken; the page has it once the answer was read to its end, and a turn later has parsed it.
         page.wait_for_function(
-            "performance.getEntriesByType('resource').some(({ name }) => name.endsWith('/rank/next/'))"
+            "() => performance.getEntriesByType('resource').some(({ name }) => name.endsWith('/rank/next/'))"
         )
         page.evaluate("new Promise((parsed) => setTimeout(parsed, 50))")
         return page

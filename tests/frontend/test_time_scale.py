@@ -22,7 +22,16 @@ def test_there_is_a_scale_where_there_is_nothing_to_compare(times: list[Times | 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.2, "0 s"), (45.4, "45 s"), (89, "89 s"), (91, "2 min"), (3000, "50 min"), (7200, "2 h")],
+    [
+        (0.2, "0 s"),
+        (45.4, "45 s"),
+        (89, "89 s"),
+        (89.7, "1:30 min"),
+        (125, "2:05 min"),
+        (599.6, "10 min"),
+        (3000, "50 min"),
+        (7200, "2 h"),
+    ],
 )
 def test_times_are_told_as_people_say_them(seconds: float, words: str) -> None:
     assert in_words(seconds) == words
