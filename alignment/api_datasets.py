@@ -129,7 +129,7 @@ class LeftOutOut(serializers.Serializer):
     splits = AmountsOut(source="by_split")
 
 
-class DraftOut(serializers.Serializer):
+class DatasetDraftOut(serializers.Serializer):
     before = AmountsOut()
     left_out = LeftOutOut(many=True, help_text="What each filter takes of what those before it left.")
     after = AmountsOut()
@@ -168,7 +168,7 @@ class RecordOut(serializers.Serializer):
     )
 
 
-class PreviewOut(serializers.Serializer):
+class DatasetPreviewOut(serializers.Serializer):
     records = RecordOut(many=True)
 
 
@@ -206,11 +206,11 @@ class DatasetsViewSet(ProjectViewSet):
         """One dataset, with its settings and card."""
         return Response(DatasetDetailOut(self.get_object()).data)
 
-    @extend_schema(request=DatasetIn, responses=DraftOut)
+    @extend_schema(request=DatasetIn, responses=DatasetDraftOut)
     def draft(self, request: Request, project: str) -> Response:
         """What a dataset would hold, and what each filter leaves out. Nothing is frozen."""
         drawn = datasets.draft_dataset(project=self.project, **self._chosen(request)).narrowed
-        return Response(DraftOut(drawn).data)
+        return Response(DatasetDraftOut(drawn).data)
 
     def _chosen(self, request: Request) -> dict[str, Any]:
         given = DatasetIn(data=request.data)
@@ -229,13 +229,13 @@ class DatasetsViewSet(ProjectViewSet):
         dataset = self.get_object()
         return Response(ComparisonOut(count_changes(_earlier(request, dataset), dataset)).data)
 
-    @extend_schema(parameters=[PreviewQuery], responses=PreviewOut)
+    @extend_schema(parameters=[PreviewQuery], responses=DatasetPreviewOut)
     def preview(self, request: Request, pk: int) -> Response:
         """Some of the dataset's ranking records, in the file's order."""
         asked = PreviewQuery(data=request.query_params.dict())
         asked.is_valid(raise_exception=True)
         return Response(
-            PreviewOut({"records": datasets.preview(self.get_object(), **asked.validated_data)}).data
+            DatasetPreviewOut({"records": datasets.preview(self.get_object(), **asked.validated_data)}).data
         )
 
 
