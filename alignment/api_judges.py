@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
 from django_filters import rest_framework as filters
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema, extend_schema_field
 from rest_framework import serializers, status
+from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -18,6 +20,8 @@ from annotation.api_access import ProjectViewSet
 from annotation.api_fields import Choice, Flag, Input, Integer, Number, Text, Uuid
 from annotation.api_filters import LARGEST_ID, FlagFilter, IdFilter
 from annotation.api_quality import RatioOut
+from annotation.models import Project
+from annotation.projects import projects_of
 from annotation.refusals import Refusal
 from training.models import Run
 
@@ -251,43 +255,53 @@ class JudgesViewSet(ProjectViewSet):
         return Response(JudgeFiguresOut({"work": work_of(judge.judgements.all()), **told}).data)
 
 
-class JudgingsViewSet(ProjectViewSet):
-    queryset = Judge.objects.select_related("project")
+class OfJudgeViewSet(ProjectViewSet):
+    """Rows that belong to the judge of the address."""
+
+    def find_project(self) -> Project:
+        mine = Judge.objects.select_related("project").filter(project__in=projects_of(self.request.user))
+        self.judge = get_object_or_404(mine, pk=self.kwargs["pk"])
+        return self.judge.project
+
+    def get_queryset(self) -> QuerySet[Any]:
+        rows = self.resources()
+        return rows.none() if self.is_for_schema else rows.filter(judge=self.judge)
+
+    def listed(self) -> Response:
+        page = self.paginate_queryset(self.filter_queryset(self.get_queryset()))
+        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+
+
+class JudgingsViewSet(OfJudgeViewSet):
+    queryset = Judging.objects.select_related("run").order_by("-pk")
     serializer_class = JudgingOut
 
     @extend_schema(responses=JudgingOut(many=True))
     def judgings(self, request: Request, pk: int) -> Response:
         """What the judge was asked, the latest first."""
-        page = self.paginate_queryset(self.get_object().judgings.select_related("run"))
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.listed()
 
     @extend_schema(request=JudgingIn, responses={201: JudgingOut})
     def start_judging(self, request: Request, pk: int) -> Response:
         """Have the judge rank a batch, or a share of its tasks, where it has not. A run asks it in the background."""
         given = JudgingIn(data=request.data)
         given.is_valid(raise_exception=True)
-        batch = self.project.batches.filter(pk=given.validated_data["batch"]).first()
+        chosen = given.validated_data
+        batch = self.project.batches.filter(pk=chosen["batch"]).first()
         if batch is None:
-            raise Refusal(
-                "invalid", f"The project has no batch {given.validated_data['batch']}.", field="batch"
-            )
+            raise Refusal("invalid", f"The project has no batch {chosen['batch']}.", field="batch")
         started = judging.start_judging(
-            judge=self.get_object(),
-            batch=batch,
-            share=given.validated_data.get("share", 1.0),
-            created_by=self.caller,
+            judge=self.judge, batch=batch, share=chosen.get("share", 1.0), created_by=self.caller
         )
         return Response(JudgingOut(started).data, status.HTTP_201_CREATED)
 
 
-class JudgementsViewSet(ProjectViewSet):
-    queryset = Judge.objects.select_related("project")
+class JudgementsViewSet(OfJudgeViewSet):
+    queryset = Judgement.objects.order_by("pk")
     serializer_class = JudgementOut
     filterset_class = JudgementFilters
 
     @extend_schema(responses=JudgementOut(many=True))
     def judgements(self, request: Request, pk: int) -> Response:
         """What the judge answered, as it came and as it was read."""
-        rows = self.filter_queryset(self.get_object().judgements.all())
-        page = self.paginate_queryset(rows)
-        return self.get_paginated_response(self.get_serializer(page, many=True).data)
+        return self.listed()

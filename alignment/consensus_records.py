@@ -38,8 +38,8 @@ class ConsensusSettings:
     judges: tuple[int, ...] = setting(())
     """AI judges, by primary key, that are heard on the tasks that people ranked."""
     judge_share: float = setting(SHARE, above=0, at_most=1)
-    """Of a task's weight, what all judges together have at most; ½ lets them weigh as much as its people, 1 does not
-    hold them back."""
+    """Of a pair's weight, what all judges together have at most; of rankings of more responses less, so that they turn
+    no two people who agree. 1 does not hold them back."""
 
     def frozen(self) -> dict[str, Any]:
         """The settings as a dataset keeps them: those of judges only where some are heard, so that what was built

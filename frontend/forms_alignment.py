@@ -303,7 +303,7 @@ class DatasetForm(Form):
         queryset=Judge.objects.none(),
         required=False,
         widget=forms.CheckboxSelectMultiple,
-        help_text="On tasks that people ranked, with a third of each task's weight at most.",
+        help_text="On tasks that people ranked; they weigh less than people do.",
     )
     aspect = forms.ChoiceField(
         label="Learn",

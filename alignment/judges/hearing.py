@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 
 from alignment.consensus import Consensus, Prior, fit
+from alignment.consensus.machines import held_share
 from alignment.judges.models import Judge, Judgement
 from annotation.models import Batch, Project
 from annotation.opinions import Tiers
 from annotation.refusals import Refusal
 
-SHARE = 1 / 3
-"""Of each task's weight that all judges together have at most, unless more is asked for: half of what the task's
-people have. With less than ½, judges that are sure of the contrary do not turn two people who agree."""
+SHARE = 0.4
+"""Of the weight of a pair of responses that all judges together have at most, unless more is asked for; of rankings of
+more responses less (`alignment.consensus.machines.held_share`). So judges that are sure of the contrary do not turn two
+people who agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def fit_with_judges(
     Args:
         said: task, person, tiers of response numbers.
         batches: the tasks', by primary key.
-        share: of each task's weight, what all judges together have at most.
+        share: as `SHARE`; 1 does not hold judges back.
     """
     tasks = {task for task, _, _ in said}
     heard = [each for each in judged_rankings(batches, judges) if each.task in tasks] if judges else []
@@ -73,13 +75,14 @@ def fit_with_judges(
         *said,
         *((each.task, each.machine, each.tiers) for each in heard),
     ]
+    most = max((sum(map(len, tiers)) for _, _, tiers in rankings), default=2)
     return fit(
         [[[(task, number) for number in tier] for tier in tiers] for task, _, tiers in rankings],
         annotators=[who for _, who, _ in rankings],
         weights=[*([1.0] * len(said)), *(each.weight for each in heard)] if heard else None,
         prior=prior,
         machines={each.machine for each in heard},
-        machine_share=share,
+        machine_share=held_share(share, max(most, 2)),
     )
 
 
