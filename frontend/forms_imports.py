@@ -40,23 +40,27 @@ class ImportReadingForm(Form):
         help_text="What the rows are.",
     )
 
+    # Another form may be chosen while this one's needed fields are empty.
+    use_required_attribute = False
+
     def __init__(self, *args: Any, job: Import, told: Preview, **kwargs: Any) -> None:
         given = {f"{MAPPED}{name}": value for name, value in told.mapping.items()}
         kwargs["initial"] = {"name": job.name, "form": told.form.name, **given}
         super().__init__(*args, **kwargs)
         self.told = told
-        for field in told.form.fields:
+        stays = self.data.get("form", told.form.name) == told.form.name
+        for field in told.form.fields if stays else ():
             self.fields[f"{MAPPED}{field.name}"] = (
                 ListedField(
                     label=field.label,
-                    required=False,
+                    required=field.needed,
                     help_text=f"{field.help} With commas.",
                     widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
                 )
                 if field.several
                 else forms.ChoiceField(
                     label=field.label,
-                    required=False,
+                    required=field.needed,
                     help_text=field.help,
                     choices=[("", "—"), *((name, name) for name in told.choices)],
                 )
