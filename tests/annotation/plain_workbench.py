@@ -31,8 +31,8 @@ class Task:
 
 @dataclass
 class Place:
-    """``late``: the time of its lease has passed. ``leased``: its turn among all leases. ``right`` and ``answered``: of
-    the latest answer to a known task, whether it is the known one, and its turn among all acts."""
+    """``late``: the time of its lease has passed. ``leased``: its turn among all leases. ``right``: of each answer to a
+    known task, whether it is the known one. ``answered``: the turn of the first answer."""
 
     pk: int
     task: Task
@@ -42,7 +42,7 @@ class Place:
     late: bool = False
     leased: int = 0
     rankings: list[int] = field(default_factory=list)
-    right: bool = False
+    right: list[bool] = field(default_factory=list)
     answered: int = 0
 
     def release(self) -> None:
@@ -51,13 +51,14 @@ class Place:
 
 @dataclass
 class Plain:
-    """Everything of a project that acts change. ``qualified``: since which turn, by annotator."""
+    """Everything of a project that acts change. ``measured``: since which turn, by annotator."""
 
     bar: float
     batches: dict[int, Batch]
     tasks: dict[int, Task]
     places: dict[int, Place]
-    qualified: dict[int, int]
+    qualified: set[int]
+    measured: dict[int, int] = field(default_factory=dict)
     paused: set[int] = field(default_factory=set)
     returned: set[int] = field(default_factory=set)
     turn: int = 0
@@ -78,6 +79,11 @@ class Plain:
         return self._offered(who, gold_is_due) or (
             self._offered(who, gold_is_due) if self.expire() else set()
         )
+
+    def make(self, pk: int, task: int, who: int) -> None:
+        """Take over a place that was made, which there is need of for a test alone that has no open one."""
+        assert self.tasks[task].batch.kind == TEST and not self._open_to(who, TEST), "no place was needed"
+        self.places[pk] = Place(pk, self.tasks[task])
 
     def lease(self, pk: int, who: int, lease: UUID | None) -> None:
         place = self.places[pk]
@@ -124,14 +130,22 @@ class Plain:
         self.returned -= set(place.rankings)
         place.state, place.lease, place.late = "submitted", None, False
         place.rankings.append(ranking)
-        place.right, place.answered = right, self._next_turn()
+        place.right.append(right)
+        place.answered = place.answered or self._next_turn()
         if place.task.batch.kind in KNOWN:
             self._after_known(place.holder, place.task.batch)
 
     def may_amend(self, pk: int, who: int) -> bool:
         place = self.places[pk]
-        own = (place.state, place.holder) == ("submitted", who)
-        return own and place.task.batch.kind != TEST and place.task.batch.state != "closed"
+        if (place.state, place.holder) != ("submitted", who) or place.task.batch.kind == TEST:
+            return False
+        if place.task.batch.kind == WORK:
+            return place.task.batch.state != "closed"
+        # A gold answer rests with its neighbour: the one to an ordinary task before it, else the one after.
+        work = {each.rankings[0]: each.task.batch.state for each in self._answered(who, WORK)}
+        before = max((pk for pk in work if pk < place.rankings[0]), default=None)
+        neighbour = before or min((pk for pk in work if pk > place.rankings[0]), default=None)
+        return neighbour is None or work[neighbour] != "closed"
 
     # Standing
 
@@ -143,8 +157,19 @@ class Plain:
     def lift(self, who: int) -> None:
         if who in self.paused:
             self.paused.remove(who)
-            if not (self._must_qualify(who) and self._open_to(who, TEST)):
-                self.qualified[who] = self._next_turn()
+            self.measured[who] = self._next_turn()
+            if self._must_qualify(who) and self._was_tested(who) and not self._left(who):
+                self.qualified.add(who)
+
+    def gold_may_pause(self, who: int) -> bool:
+        """Whether two gold tasks were ordered wrongly, at least for a while: one may be bad luck."""
+        return sum(not all(place.right) for place in self._answered(who, GOLD)) >= 2
+
+    def gold_must_pause(self, who: int) -> bool:
+        """Whether all gold tasks were ordered wrongly, two or more, and nothing was amended."""
+        since = self.measured.get(who, 0)
+        counted = [place.right for place in self._answered(who, GOLD) if place.answered > since]
+        return len(counted) >= 2 and all(right == [False] for right in counted)
 
     def close(self, batch: Batch) -> None:
         batch.state = "closed"
@@ -191,6 +216,7 @@ class Plain:
         if self._must_qualify(who):
             if tests := self._open_to(who, TEST):
                 return tests
+            assert not self._left(who), "a task of the test was left, and not given"
             self._conclude(who)
             if self._must_qualify(who):
                 return set()
@@ -209,6 +235,22 @@ class Plain:
             and not self._has_most(who, place.task.batch)
         }
 
+    def _left(self, who: int) -> bool:
+        """Whether a task of an open test is left for them. A place is made where there is none."""
+        return any(
+            (task.batch.kind, task.batch.state) == (TEST, "open")
+            and who not in task.passed
+            and all(place.holder != who for place in self._places_of(task))
+            for task in self.tasks.values()
+        )
+
+    def _was_tested(self, who: int) -> bool:
+        tests = [
+            task for task in self.tasks.values() if (task.batch.kind, task.batch.state) == (TEST, "open")
+        ]
+        had = any(place.holder == who for task in tests for place in self._places_of(task))
+        return had or any(who in task.passed for task in tests)
+
     def _has_most(self, who: int, batch: Batch) -> bool:
         had = sum(place.task.batch is batch and place.holder == who for place in self.places.values())
         return batch.most is not None and had >= batch.most
@@ -220,23 +262,18 @@ class Plain:
     def _after_known(self, who: int, batch: Batch) -> None:
         if who in self.paused:
             return
-        if batch.kind == TEST:
-            if self._must_qualify(who) and batch.state == "open" and not self._open_to(who, TEST):
-                self._conclude(who)
-            return
-        since = self.qualified.get(who, -1)
-        counted = [p.right for p in self._answered(who, GOLD) if p.answered > since]
-        if counted and not any(counted):
-            self.pause(who)
+        if batch.kind == TEST and self._must_qualify(who) and batch.state == "open" and not self._left(who):
+            self._conclude(who)
 
     def _conclude(self, who: int) -> None:
         if any(place.task.batch.kind == TEST for place in self.held(who)):
             return
-        right = sum(place.right for place in self._answered(who, TEST))
+        right = sum(place.right[0] for place in self._answered(who, TEST))
         had = sum(1 for _ in self._answered(who, TEST))
         had += sum(who in task.passed for task in self.tasks.values() if task.batch.kind == TEST)
         if had and right / had >= self.bar:
-            self.qualified[who] = self._next_turn()
+            self.qualified.add(who)
+            self.measured[who] = self._next_turn()
         elif had:
             self.pause(who)
 

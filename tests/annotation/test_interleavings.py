@@ -79,8 +79,8 @@ def world(
     monkeypatch: pytest.MonkeyPatch,
 ) -> World:
     """Work of which everybody may have all and work of which each may have one; a test of two tasks, which half of the
-    annotators have passed before; gold, of which a single wrong answer is enough to be paused."""
-    monkeypatch.setattr("annotation.measuring.FEWEST", 1)
+    annotators have passed before; gold, of which two wrong answers are enough to be paused."""
+    monkeypatch.setattr("annotation.measuring.FEWEST", 2)
     batches = [
         compose(2, overlap=2),
         compose(3, overlap=1, max_per_annotator=1),
@@ -100,14 +100,14 @@ def world(
 def plain_copy(world: World) -> plain.Plain:
     batches = {batch.pk: plain.Batch(batch.kind, batch.max_per_annotator) for batch in world.batches}
     rows = Assignment.objects.filter(batch__in=world.batches).order_by("pk")
-    places = list(rows.values_list("pk", "task", "batch"))
-    tasks = {task: plain.Task(batches[batch]) for _, task, batch in places}
+    of_batches = Task.objects.filter(batch__in=world.batches).order_by("pk").values_list("pk", "batch")
+    tasks = {task: plain.Task(batches[batch]) for task, batch in of_batches}
     return plain.Plain(
         bar=world.project.gold_bar,
         batches=batches,
         tasks=tasks,
-        places={pk: plain.Place(pk, tasks[task]) for pk, task, _ in places},
-        qualified={user.pk: 0 for user in world.annotators[::2]},
+        places={pk: plain.Place(pk, tasks[task]) for pk, task in rows.values_list("pk", "task")},
+        qualified={user.pk for user in world.annotators[::2]},
     )
 
 
@@ -122,6 +122,7 @@ class Workbench(RuleBasedStateMachine):
         self.tabs = [Tab(user) for user in world.annotators * 2]
         self.told: dict[int, tuple[Any, ...]] = {}
         self.read: dict[int, tuple[str, tuple[int, ...]]] = {}
+        self.judged: dict[tuple[int, str], tuple[bool, int | None]] = {}
 
     def teardown(self) -> None:
         transaction.savepoint_rollback(self.begun)
@@ -221,6 +222,7 @@ class Workbench(RuleBasedStateMachine):
         )
         if holds and not passed:
             self.plain.skip(place.pk)
+            self._learn_pause(tab.annotator)
 
     @rule(at=tabs)
     def gives_back(self, at: int) -> None:
@@ -279,7 +281,8 @@ class Workbench(RuleBasedStateMachine):
 
     @rule(which=any_of, ranking=any_of, returns=st.booleans())
     def a_reviewer_judges(self, which: int, ranking: int, returns: bool) -> None:
-        """What they read, which may have changed since; what they return may be another task's, or long amended."""
+        """What they read, which may have changed since; what they return may be another task's, or long amended. The
+        same verdict sent again is taken once."""
         if not self.read:
             return
         pk = pick(self.read, which)
@@ -288,14 +291,18 @@ class Workbench(RuleBasedStateMachine):
         fields: dict[str, Any] = {"verdict": "accepted"}
         if returns:
             fields = {"verdict": "returned", "ranking_id": named, "note": "Read it again."}
+        judge = partial(review_task, reviewer=self.world.manager, task_id=pk, version=version, **fields)
+        if (pk, version) in self.judged:
+            succeeds_if(self.judged[pk, version] == (returns, named), judge)
+            return
         expected = (
             self.plain.may_review(task)
             and seen == self.plain.version(task)
             and (not returns or self.plain.may_return(task, named))
         )
-        judge = partial(review_task, reviewer=self.world.manager, task_id=pk, version=version, **fields)
         if succeeds_if(expected, judge):
             self.plain.review(task, named)
+            self.judged[pk, version] = (returns, named)
 
     # What holds after each of them
 
@@ -320,7 +327,7 @@ class Workbench(RuleBasedStateMachine):
             for user, paused, since in members.values_list("user", "paused_at", "qualified_at")
         }
         assert {user for user, (paused, _) in standing.items() if paused} == self.plain.paused
-        assert {user for user, (_, since) in standing.items() if since} == self.plain.qualified.keys()
+        assert {user for user, (_, since) in standing.items() if since} == self.plain.qualified
 
     def _check_places(self, places: list[dict[str, Any]]) -> None:
         copies = {pk: (each.state, each.holder, each.lease) for pk, each in self.plain.places.items()}
@@ -328,8 +335,11 @@ class Workbench(RuleBasedStateMachine):
         by_task: dict[int, list[dict[str, Any]]] = {}
         for row in places:
             by_task.setdefault(row["task"], []).append(row)
-        for rows in by_task.values():
-            assert sorted(row["place"] for row in rows) == list(range(rows[0]["overlap"]))
+        for task, rows in by_task.items():
+            exam = self.plain.tasks[task].batch.kind == plain.TEST  # its places are made as they are needed
+            assert sorted(row["place"] for row in rows) == list(
+                range(len(rows) if exam else rows[0]["overlap"])
+            )
         held = [row for row in places if row["annotator"] is not None]
         twice = Counter((row["task"], row["annotator"]) for row in held)
         assert max(twice.values(), default=0) <= 1, "an annotator has two places of a task"
@@ -370,6 +380,8 @@ class Workbench(RuleBasedStateMachine):
             succeeds_if(False, act)
             return NOT_GIVEN
         found = act()
+        if found is not None and found.pk not in self.plain.places:
+            self.plain.make(found.pk, found.task_id, who)
         may_get = self.plain.gets(who, [place.pk for place in besides], gold_is_due=gold)
         assert (found.pk in may_get) if found is not None else not may_get
         if found is not None:
@@ -407,6 +419,17 @@ class Workbench(RuleBasedStateMachine):
             ranking.shown_order,
         )
         self.plain.answer(ranking.assignment_id, ranking.pk, right=is_right(answer))
+        self._learn_pause(ranking.annotator)
+
+    def _learn_pause(self, who: User) -> None:
+        """Whether gold tasks paused them, which must be for a reason; how sure it has to be is another test's."""
+        if who.pk in self.plain.paused:
+            return
+        paused = Membership.objects.filter(user=who).exclude(paused_at=None).exists()
+        assert paused or not self.plain.gold_must_pause(who.pk), "nothing was known, and they go on"
+        if paused:
+            assert self.plain.gold_may_pause(who.pk), "they were paused without a reason"
+            self.plain.pause(who.pk)
 
 
 NOT_GIVEN = object()
