@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.db.models import Count, Q, QuerySet
 
 from alignment.held_out_lock import measured_prompts
 from alignment.models import Round
+from alignment.run_files import write_lines
 from alignment.sources import draws_for_itself
 from annotation.models import Batch, Prompt
 from annotation.refusals import Refusal
@@ -97,17 +95,4 @@ def _lot(round: Round, prompt: Prompt) -> str:
 
 def _write(prompts: Iterable[Prompt]) -> Path:
     records = ({"id": str(p.pk), "prompt": p.messages, "context": p.context} for p in prompts)
-    return write_lines("prompts", records)
-
-
-def write_lines(folder: str, records: Iterable[dict[str, Any]]) -> Path:
-    """Return the file in a folder of the home that holds the records as JSON lines, for runs to read. It is named by
-    its content: no other choice, of this installation or of one that had its home before, is ever taken for it, and
-    writing it again changes nothing."""
-    content = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
-    path = Path(settings.RANKLOOP_HOME) / folder / f"{hashlib.sha256(content).hexdigest()}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4()}.part")
-    draft.write_bytes(content)
-    draft.replace(path)
-    return path
+    return write_lines(Path(settings.RANKLOOP_HOME) / "prompts", records)

@@ -15,12 +15,14 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+from django.conf import settings
 from scipy.special import expit, xlogy
 
 from alignment import round_prompts
 from alignment.models import Round, RoundRun
 from alignment.recipes import annotation_settings
 from alignment.round_runs import BROKEN, brought, reward_folder, seed_of
+from alignment.run_files import write_lines
 from annotation.models import Batch, Response, TaskResponse
 from annotation.uncertainty import set_uncertainty
 from training.launching import artifact_path, create_run
@@ -51,8 +53,8 @@ def ask_scoring(round: Round, drawing: Sequence[RoundRun]) -> list[RoundRun]:
         source__in=round.sources.all(),
         drawn_by__in=drawn_by(round, drawing),
     )
-    responses = round_prompts.write_lines(
-        "responses",
+    responses = write_lines(
+        Path(settings.RANKLOOP_HOME) / "responses",
         (
             {"id": str(pk), "prompt": str(prompt), "text": text}
             for pk, prompt, text in found.order_by("pk").values_list("pk", "prompt_id", "text")

@@ -6,10 +6,8 @@ it is claimed, resumed, tried again and cancelled as they are.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from alignment.judges.asking import LAYOUT, MOST_RAW, NoRanking, question, read_
 from alignment.judges.models import Judge, Judgement, Judging
 from alignment.judges.orders import is_drawn, orders_of
 from alignment.model_versions import FORMS
+from alignment.run_files import write_lines
 from annotation.batching import KNOWN_ANSWERS
 from annotation.models import Batch, Task, User
 from annotation.refusals import Refusal
@@ -172,14 +171,7 @@ def _to_score(task: Task) -> Iterator[dict[str, Any]]:
 
 
 def _write(records: Iterable[dict[str, Any]]) -> Path:
-    """Return the file that holds the records, named by its content."""
-    content = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
-    path: Path = settings.RANKLOOP_HOME / "judges" / f"{hashlib.sha256(content).hexdigest()}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4()}.part")
-    draft.write_bytes(content)
-    draft.replace(path)
-    return path
+    return write_lines(Path(settings.RANKLOOP_HOME) / "judges", records)
 
 
 def _answers(judging: Judging) -> list[Judgement]:

@@ -45,6 +45,7 @@ def read(data: bytes, filename: str) -> list[Any]:
         (gzip.compress(ARRAY), "x.json.gz"),
         (gzip.compress(parquet()), "x.parquet.gz"),
     ],
+    ids=["gzip", "zstd", "array", "array with a mark", "lines", "packed array", "packed parquet"],
 )
 def test_all_ways_to_pack_rows_give_the_same_rows(data: bytes, filename: str) -> None:
     assert read(data, filename) == ROWS
@@ -93,6 +94,7 @@ def test_an_array_is_the_same_wherever_pieces_of_it_end(rows: list[Any], piece: 
         ('[{"a": 1}] x', {2: "more follows what is complete already"}),
         ("[" * 100_000, {1: "nested too deeply"}),
     ],
+    ids=["no object", "no value", "no end", "no comma", "more", "too deep"],
 )
 def test_a_broken_array_is_told_by_its_element(text: str, errors: dict[int, str]) -> None:
     found = read_rows(io.BytesIO(text.encode()), "x.json")

@@ -99,7 +99,10 @@ def test_an_adjudication_by_the_api_is_gold(world: World, divided: int) -> None:
     made = reviewer.post(reviews, {"version": version, "verdict": "adjudicated", "tiers": [[1], [0, 2]]})
     again = reviewer.post(reviews, {"version": version, "verdict": "adjudicated", "tiers": [[1], [0, 2]]})
 
-    assert (made.status_code, again.status_code) == (201, 409), again.content
+    assert (made.status_code, again.status_code) == (201, 201), again.content
+    assert again.json() == made.json(), "sent again, it is the same verdict"
+    other = reviewer.post(reviews, {"version": version, "verdict": "accepted"})
+    assert other.status_code == 409, other.content
     seen = reviewer.get(f"/api/v1/tasks/{divided}/review").json()
     assert seen["gold_tiers"] == [[1], [0, 2]]
     assert [(one["verdict"], one["tiers"], one["reviewer"]) for one in seen["reviews"]] == [
