@@ -87,7 +87,7 @@ def test_the_page_says_what_review_the_round_waits_for_and_a_manager_goes_on_wit
     assert "1 task awaits a reviewer: 1 flagged." in page
     assert f'href="{reverse("review", args=[project.slug])}"' in page and "Open the review queue" in page
     assert "Go on without the review</button>" in page and "Go on without the rest" not in page
-    home = client.get(reverse("project", args=[project.slug])).content.decode()
+    home = client.get(reverse("project_home", args=[project.slug])).content.decode()
     assert "Review what round 1 ranked" in home
     assert "Go on without the review" not in as_role("reviewer").get(address).content.decode()
 
