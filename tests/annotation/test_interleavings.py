@@ -179,36 +179,14 @@ class Workbench(RuleBasedStateMachine):
 
     @rule(at=tabs, answer=answers)
     def undoes_the_last_answer_and_gives_another(self, at: int, answer: int) -> None:
-        tab = self.tabs[at]
-        if tab.last is None:
-            return
-        place, key = tab.last.assignment, uuid.uuid4()
-        again = partial(
-            amend,
-            annotator=tab.annotator,
-            assignment_id=place.pk,
-            key=key,
-            tiers=tiers_of(place.task, answer),
-        )
-        ranking = succeeds_if(self.plain.may_amend(place.pk, tab.annotator.pk), again)
-        if ranking is not None:
-            self._take(ranking, answer)
-            assert again().pk == ranking.pk, "sent twice, it is one revision"
+        last = self.tabs[at].last
+        if last is not None:
+            self._amend(self.tabs[at].annotator, last.assignment, answer)
 
     @rule(at=tabs, other=any_of, answer=answers)
     def amends_any_place(self, at: int, other: int, answer: int) -> None:
-        annotator = self.tabs[at].annotator
         place = Assignment.objects.get(pk=pick(self.plain.places, other))
-        again = partial(
-            amend,
-            annotator=annotator,
-            assignment_id=place.pk,
-            key=uuid.uuid4(),
-            tiers=tiers_of(place.task, answer),
-        )
-        ranking = succeeds_if(self.plain.may_amend(place.pk, annotator.pk), again)
-        if ranking is not None:
-            self._take(ranking, answer)
+        self._amend(self.tabs[at].annotator, place, answer)
 
     @rule(at=tabs)
     def skips(self, at: int) -> None:
@@ -407,6 +385,19 @@ class Workbench(RuleBasedStateMachine):
             tiers=tiers_of(tab.place.task, answer),
         )
 
+    def _amend(self, annotator: User, place: Assignment, answer: int) -> None:
+        again = partial(
+            amend,
+            annotator=annotator,
+            assignment_id=place.pk,
+            key=uuid.uuid4(),
+            tiers=tiers_of(place.task, answer),
+        )
+        ranking = succeeds_if(self.plain.may_amend(place.pk, annotator.pk), again)
+        if ranking is not None:
+            self._take(ranking, answer)
+            assert again().pk == ranking.pk, "sent twice, it is one revision"
+
     def _take(self, ranking: Ranking, answer: int) -> None:
         """Tell the plain model of a new ranking."""
         self.told[ranking.pk] = (
@@ -435,7 +426,6 @@ class Workbench(RuleBasedStateMachine):
 NOT_GIVEN = object()
 
 
-@pytest.mark.timeout(600)
 def test_any_interleaving_keeps_the_invariants(world: World) -> None:
     run_state_machine_as_test(
         partial(Workbench, world),
