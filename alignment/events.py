@@ -12,11 +12,11 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
-from training.hints import send_hint
 
 from alignment.models import Dataset, Delivery, Event, Round, RoundRun, Webhook
 from annotation.batching import batch_progress, is_complete
 from annotation.models import Batch, Project
+from config.hints import send_hint
 from training.models import Run
 
 

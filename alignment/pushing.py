@@ -20,13 +20,13 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
-from training.hints import send_hint
 
 from alignment.exporting import SHAPES
 from alignment.hub import check_push, push_to_hub
 from alignment.models import Dataset, HubPush
 from annotation.models import User
 from annotation.refusals import Refusal, refusing_taken
+from config.hints import send_hint
 
 QUEUE = "endpoints"
 """Of the workers that talk to other machines for long: the default ones are needed for ticks."""
