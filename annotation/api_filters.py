@@ -265,7 +265,7 @@ class QualityTaskFilters(filters.FilterSet):
     gold = FlagFilter(method="as_it_is", help_text="true: tasks with a known answer.")
     measures = FlagFilter(
         method="as_it_is",
-        help_text="true: tasks that gold accuracy rests on, those of the project's gold batches among them.",
+        help_text="true: tasks that gold accuracy rests on, those of the project's gold batches.",
     )
     twice = FlagFilter(
         method="as_it_is",

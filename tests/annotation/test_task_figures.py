@@ -127,17 +127,18 @@ def test_tasks_of_a_time_are_those_of_which_a_ranking_came_then(
     assert chosen(batch, old, until=noon) == []
 
 
-def test_tasks_that_gold_accuracy_rests_on_are_the_gold_batches_too(
+def test_tasks_that_gold_accuracy_rests_on_are_those_of_the_projects_gold_batches(
     project: Project, batch: Batch, tasks: list[Task], pair: list[User], compose_gold: Compose
 ) -> None:
     ann, _ = pair
     golden = compose_gold(2).tasks.order_by("pk")
     Task.objects.filter(pk=tasks[3].pk).update(gold_tiers=UP)
     give(golden[1], ann, UP)
-    expected = [tasks[3].pk, *golden.values_list("pk", flat=True)]
-    assert chosen(batch, TaskOrder.OLDEST, measures=True) == expected
+    assert chosen(batch, TaskOrder.OLDEST, measures=True) == list(golden.values_list("pk", flat=True))
     assert chosen(batch, measures=True, annotator=ann.username) == [golden[1].pk]
-    assert chosen(batch, gold=True) == [tasks[3].pk], "what the batch itself has"
+    assert chosen(batch, gold=True) == [tasks[3].pk], (
+        "what the batch itself has, whose accuracy is told apart"
+    )
 
 
 def test_tasks_of_a_stretch_are_those_that_its_agreement_rests_on(people: People, compose: Compose) -> None:

@@ -111,7 +111,7 @@ def test_every_figure_leads_to_its_tasks(batch: Batch, as_role: AsRole) -> None:
         ("aspect=accuracy", 48),
         ("order=newest", 60),
         (f"{jonas}&twice=true", Ranking.objects.filter(annotator__username="jonas").count()),
-        (f"{jonas}&measures=true", golden.filter(rankings__annotator__username="jonas").count()),
+        (f"{jonas}&gold=true", golden.filter(rankings__annotator__username="jonas").count()),
         (f"{jonas}&tied=true", tied("jonas")),
         ("tied=true", tied()),
         ("stretch=2", 24),
