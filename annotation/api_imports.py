@@ -94,7 +94,7 @@ class ReportOut(serializers.Serializer):
     ratings_left_out = serializers.DictField(child=serializers.IntegerField(), help_text="By reason.")
 
 
-class ImportOut(serializers.ModelSerializer):
+class ImportJobOut(serializers.ModelSerializer):
     form = serializers.ChoiceField(choices=FORM_CHOICES)
     mapping = Mapped()
     created_by: serializers.SlugRelatedField[User] = serializers.SlugRelatedField(
@@ -178,7 +178,7 @@ class PreviewOut(serializers.Serializer):
 
 
 class DraftOut(serializers.Serializer):
-    imported = ImportOut(help_text="The import.")
+    imported = ImportJobOut(help_text="The import.")
     preview = PreviewOut()
 
 
@@ -230,7 +230,7 @@ def _form_out(form: Form) -> dict[str, Any]:
 
 class ProjectImportsViewSet(ProjectViewSet):
     queryset = Import.objects.select_related("created_by").order_by("-pk")
-    serializer_class = ImportOut
+    serializer_class = ImportJobOut
     filterset_class = ImportFilters
     ordering_fields = ("created_at",)
     parser_classes = (MultiPartParser,)
@@ -265,7 +265,7 @@ class ProjectImportsViewSet(ProjectViewSet):
 
 class ImportsViewSet(ProjectViewSet):
     queryset = Import.objects.select_related("project", "created_by")
-    serializer_class = ImportOut
+    serializer_class = ImportJobOut
 
     def resources(self) -> QuerySet[Import]:
         return Import.objects.select_related("project", "created_by")

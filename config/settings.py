@@ -285,6 +285,7 @@ SPECTACULAR_SETTINGS = {
         "RunKind": "training.models.Run.Kind",
         "RunState": "training.models.Run.State",
         "RoundState": "alignment.models.Round.State",
+        "ModelVersionForm": "alignment.models.ModelVersion.Form",
         "ModelVersionState": "alignment.models.ModelVersion.State",
         "EventType": "alignment.models.Event.Type",
         "DeliveryState": "alignment.models.Delivery.State",
