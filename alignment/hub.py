@@ -97,7 +97,7 @@ def _operations(dataset: Dataset, shapes: list[str]) -> list[CommitOperationAdd]
         {
             "config_name": shape,
             **({"default": True} if number == 0 else {}),
-            "data_files": [{"split": split, "path": f"{shape}/{split}.parquet"} for split in SPLITS],
+            "data_files": [{"split": str(split), "path": f"{shape}/{split}.parquet"} for split in SPLITS],
         }
         for number, shape in enumerate(shapes)
     ]

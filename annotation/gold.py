@@ -166,7 +166,7 @@ def compose_known(
         project=project,
         name=name.strip(),
         kind=kind,
-        overlap=MAX_OVERLAP if overlap is None else overlap,
+        overlap=MAX_OVERLAP if exam or overlap is None else overlap,
         max_per_annotator=max_per_annotator,
     )
     save_new(batch)

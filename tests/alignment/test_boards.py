@@ -111,7 +111,7 @@ def test_an_adjudicated_task_counts_by_its_right_order(
 def test_filters_choose_batches_days_languages_and_tags(project: Project, compose: Compose) -> None:
     one, other = compose(2), compose(3)
     for batch in (one, other):
-        rank(batch, person(f"of {batch.pk}"))
+        rank(batch, person(f"of-{batch.pk}"))
     Prompt.objects.filter(tasks__batch=one).update(language="de", tags=["eggs", "short"])
     today = timezone.now().date()
     week = timedelta(days=7)
@@ -138,7 +138,7 @@ def test_what_cannot_be_chosen_is_refused(project: Project) -> None:
 
 def test_sources_that_nothing_links_stand_apart(project: Project) -> None:
     for pair in (("a", "b"), ("c", "d")):
-        rank(two_sources(project, pair), person(f"of {pair[0]}"))
+        rank(two_sources(project, pair), person(f"of-{pair[0]}"))
     found = board(project)
     assert sorted(sorted(row.name for row in group.rows) for group in found.groups) == [
         ["a", "b"],

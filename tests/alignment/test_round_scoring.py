@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import uuid
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -191,7 +192,7 @@ def test_imported_responses_are_scored_too(
     imported = create_import_source(project=project, name="peer")
     prompts = list(project.prompts.order_by("pk"))
     rows = [{"digest": prompt.digest, "text": f"A peer's reply to {prompt.pk}"} for prompt in prompts]
-    import_responses(source=imported, rows=enumerate(rows, start=1))
+    import_responses(project=project, source=imported, rows=enumerate(rows, start=1), drawn_by=uuid.uuid4())
     round = drawn(start(sources=[source, imported]))
     (scoring,) = waiting(round)
     texts = [row["text"] for row in asked_to_score(scoring)]
