@@ -215,10 +215,10 @@ def test_aspects_are_rated_apart_from_the_ranking(place: Assignment) -> None:
         ({"speed": {"0": 1}}, "no aspect 'speed'; it has safety"),
         ({"safety": 3}, "must be an object"),
         ({"safety": {"7": 1}}, "name the response '7', which the task does not have"),
-        ({"safety": {"0": 4}}, "safety of response 0 must be a whole number from 1 to 3, not 4"),
+        ({"safety": {"0": 4}}, "safety of response 0 \\(A\\) must be a whole number from 1 to 3, not 4"),
         ({"safety": {"0": "2"}}, "not '2'"),
         ({"safety": {"0": True}}, "not True"),
-        ({"safety": {"0": 1, 0: 2}}, "rates response 0 twice"),
+        ({"safety": {"0": 1, 0: 2}}, "rates response 0 \\(A\\) twice"),
     ],
 )
 def test_wrong_ratings_are_refused_and_nothing_is_kept(
