@@ -17,6 +17,8 @@ from annotation.models import (
     Batch,
     Demonstration,
     Flag,
+    Import,
+    ImportedAnnotator,
     Membership,
     Project,
     Prompt,
@@ -171,3 +173,19 @@ class ReviewAdmin(ReadOnlyAdmin):
     list_filter = ("verdict", "task__batch__project")
     list_select_related = ("task", "reviewer", "ranking")
     search_fields = ("=task__id", "reviewer__username", "note")
+
+
+@admin.register(Import)
+class ImportAdmin(ReadOnlyAdmin):
+    list_display = ("name", "project", "form", "file_name", "state", "created_by", "created_at")
+    list_filter = ("state", "form", "project")
+    list_select_related = ("project", "created_by")
+    search_fields = ("name", "file_name", "=sha256")
+
+
+@admin.register(ImportedAnnotator)
+class ImportedAnnotatorAdmin(ReadOnlyAdmin):
+    list_display = ("user", "project", "name", "number")
+    list_filter = ("project",)
+    list_select_related = ("user", "project")
+    search_fields = ("name",)

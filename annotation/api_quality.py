@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from rest_framework import serializers
@@ -222,7 +223,7 @@ def annotators_answer(quality: BatchQuality) -> dict[str, Any]:
     """What `AnnotatorsOut` writes."""
     annotators = [
         {
-            **HabitsOut(quality.habits[one.annotator]).data,
+            **asdict(quality.habits[one.annotator]),
             "annotator": one.annotator,
             "median_seconds": one.median_seconds,
             "seconds": one.times,

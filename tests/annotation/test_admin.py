@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from annotation.assigning import skip
-from annotation.models import ApiToken, Project, Ranking, Review, User
+from annotation.models import ApiToken, Import, ImportedAnnotator, Project, Ranking, Review, User
 from annotation.projects import create_user, set_aspects
 from annotation.tokens import issue_token
 from tests.annotation.conftest import Compose, People, answer, take
@@ -39,6 +39,10 @@ def everything(project: Project, people: People, compose: Compose) -> None:
     passed = take(second, project)
     skip(assignment=passed, annotator=second, lease=passed.lease)
     issue_token(user=first, name="job")
+    Import.objects.create(
+        project=project, name="Votes", file_name="votes.csv", file_bytes=1, sha256="0" * 64, form="columns"
+    )
+    ImportedAnnotator.objects.create(user=create_user(username="judge-1"), project=project, name="judge 1")
 
 
 def test_every_noun_is_shown_by_itself_or_within_another() -> None:

@@ -252,7 +252,11 @@ def test_an_unknown_kind_of_file_is_told(project: Project, as_role: AsRole) -> N
 
 
 def test_prompts_are_found_by_words_and_split(project: Project, as_role: AsRole) -> None:
-    rows = [{"prompt": f"How do I cook dish {n}?", "tags": ["odd" if n % 2 else "even"]} for n in range(60)]
+    # Prompts that nearly repeat each other would all be in one split.
+    rows = [
+        {"prompt": f"{uuid.UUID(int=n**20)}, dish {n}?", "tags": ["odd" if n % 2 else "even"]}
+        for n in range(60)
+    ]
     upload(as_role("manager"), project, "p.jsonl", "\n".join(str(row).replace("'", '"') for row in rows))
     client, address = as_role("reviewer"), f"/projects/{project.slug}/prompts/"
 
