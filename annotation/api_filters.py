@@ -46,6 +46,21 @@ class IdFilter(filters.Filter):
         super().__init__(min_value=1, max_value=LARGEST_ID, **kwargs)
 
 
+@extend_schema_field({"type": "integer", "minimum": 1, "maximum": MOST_STRETCHES})
+class StretchFilter(filters.Filter):
+    """The number of a stretch of agreement over time."""
+
+    field_class = forms.IntegerField
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(min_value=1, max_value=MOST_STRETCHES, **kwargs)
+
+
+@extend_schema_field(OpenApiTypes.DATETIME)
+class MomentFilter(filters.IsoDateTimeFilter):
+    """A time with its zone."""
+
+
 @extend_schema_field(OpenApiTypes.BOOL)
 class FlagFilter(filters.TypedChoiceFilter):
     """``true`` or ``false``."""
@@ -249,18 +264,8 @@ class QualityTaskFilters(filters.FilterSet):
         help_text="Tasks with a response that was flagged so, or at all.",
     )
     aspect = filters.CharFilter(method="as_it_is", help_text="Tasks of which this aspect was rated.")
-    source = filters.NumberFilter(
-        min_value=1,
-        max_value=LARGEST_ID,
-        method="as_it_is",
-        help_text="Tasks with a response of this source.",
-    )
-    against = filters.NumberFilter(
-        min_value=1,
-        max_value=LARGEST_ID,
-        method="as_it_is",
-        help_text="And with one of this source.",
-    )
+    source = IdFilter(method="as_it_is", help_text="Tasks with a response of this source.")
+    against = IdFilter(method="as_it_is", help_text="And with one of this source.")
     skipped = FlagFilter(method="as_it_is", help_text="true: tasks that somebody skipped.")
     gold = FlagFilter(method="as_it_is", help_text="true: tasks with a known answer.")
     measures = FlagFilter(
@@ -275,20 +280,14 @@ class QualityTaskFilters(filters.FilterSet):
         method="as_it_is",
         help_text="true: tasks of which a ranking ties responses; with `annotator`, that one's.",
     )
-    since = filters.IsoDateTimeFilter(
-        method="as_it_is", help_text="Tasks of which a ranking came from then on."
-    )
-    until = filters.IsoDateTimeFilter(
-        method="as_it_is", help_text="Tasks of which a ranking came before then."
-    )
+    since = MomentFilter(method="as_it_is", help_text="Tasks of which a ranking came from then on.")
+    until = MomentFilter(method="as_it_is", help_text="Tasks of which a ranking came before then.")
     verdict = filters.ChoiceFilter(
         choices=Review.Verdict.choices,
         method="as_it_is",
         help_text="Tasks on which a reviewer gave this verdict.",
     )
-    stretch = filters.NumberFilter(
-        min_value=1,
-        max_value=MOST_STRETCHES,
+    stretch = StretchFilter(
         method="as_it_is",
         help_text="Tasks of one stretch of the agreement over time, numbered from 1.",
     )
@@ -304,5 +303,4 @@ class QualityTaskFilters(filters.FilterSet):
         """What is asked for, as far as it is understood."""
         given = {name: value for name, value in self.form.cleaned_data.items() if value not in (None, "")}
         order = TaskOrder(given.pop("order", TaskOrder.DISAGREEMENT))
-        whole = {name: int(given[name]) for name in ("source", "against", "stretch") if name in given}
-        return TaskChoice(**{**given, **whole}), order
+        return TaskChoice(**given), order

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from alignment import round_runs, round_steps, rounds
+from alignment import round_batches, round_runs, round_steps, rounds
 from alignment.models import Dataset, ModelVersion, Round, RoundRun, Scorecard
 from alignment.rounds import advance_round, start_round
 from alignment.tasks import advance_rounds
@@ -30,7 +30,8 @@ class Crash(BaseException):
 POINTS = [
     (round_runs, "create_run"),
     (round_steps, "store_draws"),
-    (round_steps, "compose_batch"),
+    (round_batches, "store_draws"),
+    (round_batches, "compose_batch"),
     (round_steps, "build_dataset"),
     (round_steps, "register_artifact"),
     (round_steps, "record_scorecard"),

@@ -100,7 +100,7 @@ def test_a_verdict_on_what_has_changed_since_is_refused_and_changes_nothing(
     assert (refusal.code, refusal.field) == ("conflict", "version")
     assert "ranking of this task was changed" in refusal.sentence
     seen = version_of(task)
-    judge(reviewer, task)
+    judge(new_reviewer(task.batch.project), task)
     assert "was reviewed while" in refusal_of(partial(judge, reviewer, task, version=seen)).sentence
     assert refusal_of(partial(judge, reviewer, task, "postponed")).field == "verdict"
     assert Review.objects.count() == 1
