@@ -11,13 +11,13 @@ the second counts by its latest revision; one that measures, by the latest that 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Window
-from django.db.models.functions import RowNumber
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 
 from annotation.agreement import AsKnown, pairs_as_known
 from annotation.models import Batch, Membership, Project, Ranking, Task
@@ -75,34 +75,42 @@ def gold_answers(projects: Collection[Project | int], annotators: Collection[int
     task of the project, and before a pause told them how they do: they noticed a slip. What they change later, others
     may have told them, so that it counts neither for nor against them.
     """
+    tasks = {
+        task: (project, known)
+        for task, project, known in gold_tasks(projects).values_list("pk", "batch__project", "gold_tiers")
+    }
+    # Few tasks measure, and mostly none: rankings are looked for by them, since a search by the people alone, planned by
+    # statistics that are behind, may read all that they ever ranked once for each.
+    if not tasks:
+        return _as_known([])
+    members = Membership.objects.filter(project__in=projects, user__in=annotators)
+    since = {
+        (user, project): at for user, project, at in members.values_list("user", "project", "measured_since")
+    }
+    firsts = Ranking.objects.filter(task__in=list(tasks), annotator__in=annotators, revision=1)
+    counted: Counter[tuple[int, int]] = Counter()
+    rows = []
+    for assignment, who, task, tiers, at in firsts.order_by("-submitted_at", "-pk").values_list(
+        "assignment_id", "annotator_id", "task_id", "tiers", "submitted_at"
+    ):
+        project, known = tasks[task]
+        measured = since.get((who, project))
+        if (measured is None or at > measured) and counted[who, project] < WINDOW:
+            counted[who, project] += 1
+            rows.append((assignment, who, tiers, known))
     member = Membership.objects.filter(user=OuterRef("annotator"), project=OuterRef("task__batch__project"))
-    firsts = Ranking.objects.filter(
-        annotator__in=annotators,
-        task__in=gold_tasks(projects),
-        revision=1,
-    )
-    counting = firsts.annotate(since=Subquery(member.values("measured_since"))).filter(
-        Q(since=None) | Q(submitted_at__gt=F("since"))
-    )
-    latest = Window(
-        RowNumber(),
-        partition_by=[F("annotator"), F("task__batch__project")],
-        order_by=[F("submitted_at").desc(), F("pk").desc()],
-    )
-    rows = list(
-        counting.annotate(latest=latest)
-        .filter(latest__lte=WINDOW)
-        .values_list("assignment_id", "annotator_id", "tiers", "task__gold_tiers")
-    )
     amended = _amended_at_once([assignment for assignment, _, _, _ in rows], member)
     return _as_known([(who, amended.get(assignment, tiers), known) for assignment, who, tiers, known in rows])
 
 
 def known_answers(batches: QuerySet[Batch], annotators: Collection[int]) -> AsKnownColumns:
     """The answers that make the accuracy on known answers of ``annotators``, in ``batches``."""
-    rankings = Ranking.objects.filter(
-        annotator__in=annotators, task__batch__in=batches, task__gold_tiers__isnull=False
+    tasks = list(
+        Task.objects.filter(batch__in=batches, gold_tiers__isnull=False).values_list("pk", flat=True)
     )
+    if not tasks:
+        return _as_known([])
+    rankings = Ranking.objects.filter(task__in=tasks, annotator__in=annotators)
     current = current_rankings(rankings).order_by("pk")
     return _as_known(current.values_list("annotator_id", "tiers", "task__gold_tiers"))
 
