@@ -79,7 +79,7 @@ def gold_answers(projects: Collection[Project | int], annotators: Collection[int
         task: (project, known)
         for task, project, known in gold_tasks(projects).values_list("pk", "batch__project", "gold_tiers")
     }
-    # Few tasks measure, and mostly none: rankings are looked for by them, since a search by the people alone, planned by
+    # Few tasks measure, mostly none: rankings are looked for by them, since a search by the people alone, planned by
     # statistics that are behind, may read all that they ever ranked once for each.
     if not tasks:
         return _as_known([])
