@@ -28,6 +28,12 @@ Compose = Callable[..., Batch]
 
 
 @pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, figures do not rest."""
+    monkeypatch.setattr(remembering, "QUICK_SECONDS", 600.0)
+
+
+@pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
     yield
     cache.clear()
