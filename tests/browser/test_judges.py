@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from collections.abc import Callable
 
@@ -76,7 +77,7 @@ def test_the_leaderboard_in_pictures_and_by_its_filters(
     page.get_by_label("Let AI judges count beside people").check()
     page.get_by_role("button", name="Show").click()
     expect(page.get_by_text("by AI judges, as of")).to_be_visible()
-    page.get_by_text("What length and formatting do").click()
+    page.get_by_text("What length and formatting do", exact=True).click()
     picture(page, "leaderboard-style")
     page.get_by_label("Ranked since").fill("2999-01-01")
     page.keyboard.press("Enter")
@@ -90,7 +91,8 @@ def test_a_judge_in_pictures(
     picture(page, "judges")
     page.get_by_role("link", name="Big model").click()
     expect(page.get_by_role("img", name="Agreement with people")).to_be_visible()
-    expect(page.get_by_role("img", name="Shown first wins")).to_be_visible()
+    # Asked in both orders, it puts each first as often: there is no leaning to draw.
+    expect(page.get_by_text(re.compile(r"^50 % of "))).to_be_visible()
     picture(page, "judge")
     page.get_by_role("link", name="Read the answers").click()
     picture(page, "judge-answers")

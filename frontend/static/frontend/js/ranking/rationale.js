@@ -2,6 +2,8 @@
 export class Rationale {
   constructor({ workbench }) {
     this.field = workbench.querySelector("#rationale");
+    // A browser brings the line with the caret into view, and leaves the rest of the field below the bar.
+    this.field.addEventListener("focus", () => this.field.scrollIntoView({ block: "nearest" }));
   }
 
   restore({ rationale = "" }) {
