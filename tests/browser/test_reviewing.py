@@ -156,6 +156,7 @@ def test_what_was_begun_survives_a_reload(reviewing: Callable[..., Page]) -> Non
     page.keyboard.press("Escape")
     page.keyboard.press("j")
     page.keyboard.press("2")
+    expect(page.locator("[data-letter=A] [data-standing]")).to_have_text("tier 2")
     page.reload()
     expect(page.locator("[data-letter=A] [data-standing]")).to_have_text("tier 2")
     page.keyboard.press("Escape")
