@@ -76,7 +76,7 @@ def test_the_leaderboard_in_pictures_and_by_its_filters(
     page.get_by_label("Let AI judges count beside people").check()
     page.get_by_role("button", name="Show").click()
     expect(page.get_by_text("by AI judges, as of")).to_be_visible()
-    page.get_by_text("What length and formatting do").click()
+    page.get_by_text("What length and formatting do", exact=True).click()
     picture(page, "leaderboard-style")
     page.get_by_label("Ranked since").fill("2999-01-01")
     page.keyboard.press("Enter")
