@@ -1,7 +1,7 @@
 """UltraFeedback: up to four completions of an instruction, each rated by GPT-4 on four aspects.
 
 https://github.com/OpenBMB/UltraFeedback, and "UltraFeedback: Boosting Language Models with Scaled AI Feedback" (Cui et
-al. 2023). The overall score of some completions was wrong at first (issue 8 there), so the mean of the four ratings
+al. 2023). The overall score of some completions was wrong at first, so the mean of the four ratings
 goes before it, as ``fine-grained_score`` does in the data.
 """
 
