@@ -107,9 +107,7 @@ class Web:
     def spent(self) -> Spent:
         return Spent(
             sum(_seconds(worker) for worker in self.workers),
-            None
-            if self.database is None
-            else sum(_seconds(process) for process in self.database.children(recursive=True)),
+            None if self.database is None else _with_ended(self.database),
             time.process_time(),
         )
 
@@ -136,6 +134,13 @@ def _postmaster() -> psutil.Process | None:
             return None
     # A container's PostgreSQL counts processes by itself: the number may be anybody's here.
     return process if process is not None and "postgres" in process.name() else None
+
+
+def _with_ended(postmaster: psutil.Process) -> float:
+    """Of all the server's processes, those too that ended with their connection."""
+    ended = postmaster.cpu_times()
+    living = sum(_seconds(process) for process in postmaster.children(recursive=True))
+    return float(ended.children_user + ended.children_system) + living
 
 
 def _seconds(process: psutil.Process) -> float:

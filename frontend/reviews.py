@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from annotation.answering import STRENGTHS
 from annotation.remarks import flag_name
 
 MOST_DIVIDED = 8
@@ -15,15 +16,17 @@ def drawn(view: Mapping[str, Any]) -> dict[str, Any]:
     """What the page needs beside a ``review_view``.
 
     Returns:
-        ``responses``: each with what the annotators flagged of it; ``rankings``: each
-        with its ``line`` (see ``line_of``) and demonstrations; ``divided``: the most divided pairs, by letters, with
-        the number of ``more``; ``gold``, the adjudicated line or None; ``earlier``: verdicts, each with its line.
+        ``responses``: each with what the annotators flagged of it; ``rankings``: each with its ``line`` (see
+        ``line_of``), ``preferred`` (how much better each tier is than the next, where that was said) and
+        demonstrations; ``divided``: the most divided pairs, by letters, with the number of ``more``; ``gold``, the
+        adjudicated line or None; ``earlier``: verdicts, each with its line.
     """
     letters = {response["number"]: response["letter"] for response in view["responses"]}
     rankings = [
         {
             **ranking,
             "line": line_of(ranking["tiers"], letters),
+            "preferred": _preferred(ranking["tiers"], ranking["strengths"], letters),
             "marks": [_mark(flag, letters) for flag in ranking["flags"]],
             "rewritten": [
                 {**each, "letter": letters.get(each["number"], "")} for each in ranking["demonstrations"]
@@ -69,6 +72,18 @@ def line_of(tiers: Sequence[Sequence[int]], letters: Mapping[int, str]) -> dict[
         "left_out": left_out,
         "told": told + (f"; {', '.join(left_out)} not ranked" if left_out else ""),
     }
+
+
+def _preferred(
+    tiers: Sequence[Sequence[int]], strengths: Sequence[int | None] | None, letters: Mapping[int, str]
+) -> list[str]:
+    """``A much better than B = C``, of each tier whose strength was said."""
+    named = [" = ".join(sorted(letters[number] for number in tier)) for tier in tiers]
+    return [
+        f"{upper} {STRENGTHS[strength]} than {lower}"
+        for upper, lower, strength in zip(named, named[1:], strengths or [], strict=False)
+        if strength is not None
+    ]
 
 
 def _flags(view: Mapping[str, Any], number: int) -> list[dict[str, Any]]:

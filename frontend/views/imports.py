@@ -17,6 +17,7 @@ from annotation.intake.forms import FORMS
 from annotation.intake.previewing import Preview
 from annotation.models import Import
 from annotation.refusals import Refusal
+from annotation.splitting import held_in
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
 from frontend.forms_imports import ImportReadingForm, ImportStartForm, ImportUploadForm
@@ -155,6 +156,7 @@ def _shown(job: Import) -> dict[str, Any]:
         "live": job.state in jobs.WAITING,
         "lines": job.errors[:LINES_SHOWN],
         "more_lines": max(0, job.bad - LINES_SHOWN),
+        "held": held_in(job.project) if job.state == State.SUCCEEDED else None,
     }
 
 

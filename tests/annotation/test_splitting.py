@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotation.splitting import digest_of, split_of
+from annotation.splitting import Held, digest_of, split_of
 
 
 def said(text: str, role: str = "user") -> list[dict[str, str]]:
@@ -53,3 +54,16 @@ def test_shares_are_kept_and_a_larger_share_only_adds() -> None:
     assert abs(len(held_out[0.3]) / 4000 - 0.3) < 0.03
     assert len(held_out[1]) == 4000
     assert held_out[0.1] < held_out[0.3]
+
+
+@pytest.mark.parametrize(
+    ("held_out", "prompts", "is_far_off"),
+    [(20, 100, False), (9, 100, False), (7, 100, True), (33, 100, True), (0, 3, False), (0, 100, True)],
+)
+def test_a_split_that_chance_hardly_makes_is_far_off(held_out: int, prompts: int, is_far_off: bool) -> None:
+    # Of 100 prompts, 20 are expected, with a standard deviation of 4.
+    assert Held(held_out, prompts, share=0.2).is_far_off is is_far_off
+
+
+def test_a_project_that_holds_nothing_out_is_as_it_should_be() -> None:
+    assert not Held(0, 100, share=0.0).is_far_off and not Held(0, 0, share=0.2).is_far_off

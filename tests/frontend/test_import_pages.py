@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -80,12 +81,28 @@ def test_an_import_is_started_and_reported(project: Project, as_role: AsRole) ->
     carry_out(job.pk)
     done = said(client, page)
     assert "The rankings are in the batch" in done and "Crowd" in done
+    assert "of the project’s 1 prompt" in done and "Chance alone" not in done
     batch = project.batches.get()
     assert "came by the file" in said(client, reverse("batch", args=[project.slug, batch.pk]))
     assert "Crowd" in said(client, reverse("imports", args=[project.slug]))
 
     again = upload(client, project)
     assert "This very file was" in said(client, again)
+
+
+def test_prompts_of_one_template_are_told_to_share_a_split(project: Project, as_role: AsRole) -> None:
+    rows = (
+        f"Sum up chapter {n} of the book for somebody who is in a hurry.,A {n},B {n},first" for n in range(80)
+    )
+    client = as_role("manager")
+    page = upload(client, project, "\n".join(["question,first,second,best", *rows]))
+    mapping = {"map_prompt": "question", "map_responses": "first, second", "map_winner": "best"}
+    client.post(page, {"name": "Templated", "form": "columns", **mapping})
+    client.post(f"{page}start/")
+    carry_out(Import.objects.get().pk)
+    done = said(client, page)
+    assert re.search(r"(0|80) of the project’s 80 prompts are held out; 20 % was asked for", done)
+    assert "Chance alone would not split them so" in done
 
 
 def test_a_draft_is_dropped(project: Project, as_role: AsRole) -> None:

@@ -87,6 +87,14 @@ def test_the_page_of_a_task_is_blind(project: Project, as_role: AsRole, task: Ta
     assert " style=" not in page
 
 
+def test_how_much_better_the_annotators_found_a_tier_is_told(
+    project: Project, as_role: AsRole, task: Task
+) -> None:
+    task.rankings.filter(tiers=ORDERS[0]).update(tiers=[[0, 2], [1], [3]], strengths=[4, None])
+    page = as_role("reviewer").get(f"/projects/{project.slug}/review/{task.pk}/").content.decode()
+    assert "A = C much better than B</p>" in page and page.count(" better than ") == 1
+
+
 def test_who_comes_second_is_told_that_the_task_is_open(
     project: Project, people: dict[str, User], as_role: AsRole, task: Task
 ) -> None:
