@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from annotation.models import Assignment, Batch, Membership
+from annotation.preparing import preparing_cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +217,14 @@ def find_place(batches: Sequence[Batch], seeker: Seeker, *, lock: bool = True) -
 
 
 WAYS_AROUND_INDEXES = ("enable_seqscan", "enable_bitmapscan", "enable_sort", "enable_incremental_sort")
-# What the planner may not do seems so dear to it that a server with LLVM compiles the query first: 0.3 s for
-# a millisecond's work.
-OFF_WHILE_SEARCHING = (*WAYS_AROUND_INDEXES, "jit")
+WHILE_SEARCHING = {
+    **dict.fromkeys(WAYS_AROUND_INDEXES, "off"),
+    # What the planner may not do seems so dear to it that a server with LLVM compiles the query first: 0.3 s for
+    # a millisecond's work.
+    "jit": "off",
+    # Planned once a connection and not for each annotator anew: there is one good plan.
+    "plan_cache_mode": "force_generic_plan",
+}
 
 
 @contextmanager
@@ -228,9 +234,9 @@ def indexes_only(cursor: CursorWrapper) -> Iterator[None]:
     Statistics are a minute or more behind a batch that was just released, and the planner that believes them reads and
     sorts all of it for each annotator. Needs a transaction.
     """
-    cursor.execute("".join(f"SET LOCAL {setting} = off;" for setting in OFF_WHILE_SEARCHING))
+    cursor.execute("".join(f"SET LOCAL {setting} = {value};" for setting, value in WHILE_SEARCHING.items()))
     yield
-    cursor.execute("".join(f"SET LOCAL {setting} TO DEFAULT;" for setting in OFF_WHILE_SEARCHING))
+    cursor.execute("".join(f"SET LOCAL {setting} TO DEFAULT;" for setting in WHILE_SEARCHING))
 
 
 @lru_cache(maxsize=64)
@@ -280,7 +286,7 @@ def _run(search: Search, batches: Sequence[int], seeker: Seeker, lock: bool) -> 
     query = query_of(
         search, limited=bool(seeker.languages or seeker.tags), new_prompts=seeker.new_prompts, lock=lock
     )
-    with connection.cursor() as cursor, indexes_only(cursor):
-        cursor.execute(query, parameters_of(seeker, batches))
-        row = cursor.fetchone()
+    with connection.cursor() as cursor, indexes_only(cursor), preparing_cursor() as prepared:
+        prepared.execute(query, parameters_of(seeker, batches))
+        row = prepared.fetchone()
     return None if row is None else row[0]

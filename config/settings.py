@@ -63,7 +63,8 @@ def _database() -> dict[str, Any]:
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
         # A server that vanishes without a word is noticed before a run's lease (30 s) has run out.
-        "OPTIONS": {"connect_timeout": "10", "tcp_user_timeout": "15000"} | parts,
+        # Only cursors that ask for it prepare statements; Django's own bind in the client, which prepares nothing.
+        "OPTIONS": {"connect_timeout": "10", "tcp_user_timeout": "15000", "prepare_threshold": 5} | parts,
         # Several suites may run on one server at a time; each has a database of its own.
         "TEST": {"NAME": f"test_rankloop_{os.getpid()}"},
     }
