@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
 
 from annotation import ordering
 from annotation.assigning import next_assignment, return_lease
@@ -124,6 +125,24 @@ def test_batches_in_different_orders_keep_their_priority(
         given.append(place.batch_id)
         answer(place)
     assert given == [high.pk, middle.pk, low.pk]
+
+
+def test_a_search_is_planned_once_a_connection(project: Project, people: People, compose: Compose) -> None:
+    def plans() -> tuple[int, int]:
+        """Searches by the plan for all parameters, and by one for those that were given."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT coalesce(sum(generic_plans), 0), coalesce(sum(custom_plans), 0) FROM pg_prepared_statements "
+                "WHERE statement LIKE %s",
+                ["%FROM annotation_batch%LATERAL%"],
+            )
+            return cursor.fetchone()
+
+    compose(5)
+    before = plans()
+    for annotator in people(4):
+        take(annotator, project)
+    assert plans() == (before[0] + 4, 0)
 
 
 def test_looking_whether_there_is_a_place_locks_none(
