@@ -143,6 +143,13 @@ class Workbench(RuleBasedStateMachine):
         if found is not NOT_GIVEN and not beyond:
             tab.ahead = found
 
+    @rule(at=tabs, gold=st.booleans())
+    def asks_for_more_than_one_ahead(self, at: int, gold: bool) -> None:
+        """As no page does, and as anybody could."""
+        self.goes_to_the_next(at, gold)
+        self.gets_one_ahead(at, gold, beyond=False)
+        self.gets_one_ahead(at, gold, beyond=True)
+
     @rule(at=tabs)
     def goes_on_to_the_one_ahead(self, at: int) -> None:
         tab = self.tabs[at]

@@ -16,7 +16,7 @@ from annotation.projects import add_member, create_user, update_project
 from annotation.review_queue import claim
 from annotation.reviewing import review_task
 from annotation.showing_reviews import version_of
-from annotation.submitting import submit
+from annotation.submitting import amend, submit
 from frontend.reviews import line_of
 from tests.frontend.ranking import post
 
@@ -88,9 +88,16 @@ def test_the_page_of_a_task_is_blind(project: Project, as_role: AsRole, task: Ta
 
 
 def test_how_much_better_the_annotators_found_a_tier_is_told(
-    project: Project, as_role: AsRole, task: Task
+    project: Project, people: dict[str, User], as_role: AsRole, task: Task
 ) -> None:
-    task.rankings.filter(tiers=ORDERS[0]).update(tiers=[[0, 2], [1], [3]], strengths=[4, None])
+    update_project(project=project, ask_strength=True)
+    amend(
+        annotator=people["annotator"],
+        assignment_id=task.rankings.get(annotator=people["annotator"]).assignment_id,
+        key=uuid.uuid4(),
+        tiers=[[0, 2], [1], [3]],
+        strengths=[4, None],
+    )
     page = as_role("reviewer").get(f"/projects/{project.slug}/review/{task.pk}/").content.decode()
     assert "A = C much better than B</p>" in page and page.count(" better than ") == 1
 
