@@ -1,6 +1,7 @@
 """A browser in front of a running Rankloop, and pictures of what it shows.
 
-With RANKLOOP_SCREENSHOTS, a folder, ``picture`` keeps every page in both themes at the width of a desk and a phone.
+With RANKLOOP_SCREENSHOTS, a folder, ``picture`` keeps every page in both themes at the width of a desk and a phone; with
+RANKLOOP_DOC_IMAGES=1 it leaves those that ``docs/pages.md`` shows in ``docs/images/pages``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,16 @@ os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 DESK = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
+DOC_PAGES = Path(__file__).resolve().parents[2] / "docs/images/pages"
+IN_THE_DOCS = {
+    "rank-halfway": "ranking",
+    "marks-workbench": "marks",
+    "rank-feedback": "qualification",
+    "review-task": "review",
+    "quality": "quality",
+}
+MOST_OF_A_PAGE = 1800
+"""Pixels from the top that the documentation shows."""
 COLOUR_RULES = ["color-contrast", "link-in-text-block"]
 
 Visit = Callable[..., Page]
@@ -149,12 +160,14 @@ def picture() -> Callable[[Page, str], None]:
                 assert_accessible(page, only_colours=theme == "dark")
                 if theme == "light":
                     assert_fits(page)
+                # A window as high as the page: what sticks to its edges stays there in the picture.
+                height = max(page.evaluate("document.documentElement.scrollHeight"), size["height"])
                 if folder:
-                    Path(folder).mkdir(parents=True, exist_ok=True)
-                    # A window as high as the page: what sticks to its edges stays there in the picture.
-                    height = page.evaluate("document.documentElement.scrollHeight")
-                    page.set_viewport_size({"width": size["width"], "height": max(height, size["height"])})
+                    page.set_viewport_size({**size, "height": height})
                     page.screenshot(path=Path(folder) / f"{name}-{width}-{theme}.png")
+                if os.environ.get("RANKLOOP_DOC_IMAGES") and name in IN_THE_DOCS:
+                    page.set_viewport_size({**size, "height": min(height, MOST_OF_A_PAGE)})
+                    page.screenshot(path=DOC_PAGES / f"{IN_THE_DOCS[name]}-{width}-{theme}.png")
         page.set_viewport_size(before)
         page.emulate_media(color_scheme=None, reduced_motion=None)
 

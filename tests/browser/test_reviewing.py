@@ -154,6 +154,7 @@ def test_what_was_begun_survives_a_reload(reviewing: Callable[..., Page]) -> Non
     page.keyboard.press("r")
     page.locator("#return-note").fill("Read it again.")
     page.keyboard.press("Escape")
+    expect(page.locator("#return")).to_be_hidden()
     page.keyboard.press("j")
     page.keyboard.press("2")
     expect(page.locator("[data-letter=A] [data-standing]")).to_have_text("tier 2")
