@@ -1,7 +1,7 @@
 """A browser in front of a running Rankloop, and pictures of what it shows.
 
-With RANKLOOP_SCREENSHOTS, a folder, ``picture`` keeps every page in both themes at the width of a desk and a phone; with
-RANKLOOP_DOC_IMAGES=1 it leaves those that ``docs/pages.md`` shows in ``docs/images/pages``.
+With RANKLOOP_SCREENSHOTS, a folder, ``picture`` keeps every page in both themes at the width of a desk and a phone.
+With RANKLOOP_DOC_IMAGES=1 it leaves those that ``docs/pages.md`` shows in ``docs/images/pages``.
 """
 
 from __future__ import annotations
