@@ -15,6 +15,7 @@ from alignment import delivering, webhooks
 from alignment.models import Delivery, DeliveryAttempt, Event, Webhook
 from annotation.api_access import ProjectViewSet
 from annotation.api_fields import Choice, Flag, Input, Text
+from annotation.refusals import Refusal
 
 ONCE = "What its messages are signed with. Shown this once."
 
@@ -140,9 +141,12 @@ class WebhookTestViewSet(ProjectViewSet):
     @extend_schema(request=None, responses=DeliveryOut)
     def test(self, request: Request, pk: int) -> Response:
         """Send a `webhook.test` now, and tell what came of it. One that fails is tried again as every other."""
-        delivery = webhooks.make_test(self.get_object())
-        delivering.deliver_now(delivery)
-        return Response(DeliveryOut(Delivery.objects.select_related("event").get(pk=delivery.pk)).data)
+        attempt = delivering.send_test(self.get_object())
+        if attempt is None:
+            raise Refusal("not_found", "The webhook was deleted at this moment.")
+        return Response(
+            DeliveryOut(Delivery.objects.select_related("event").get(pk=attempt.delivery_id)).data
+        )
 
 
 class DeliveriesViewSet(ProjectViewSet):

@@ -23,6 +23,7 @@ from django.utils import timezone
 from alignment.models import Delivery, DeliveryAttempt, Webhook
 from alignment.posting import SECONDS, Answer, post
 from alignment.signing import signature_headers
+from alignment.webhooks import make_test
 
 PAUSES = (10, 60, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 """Seconds after each failed try; after the last one a delivery has failed."""
@@ -54,10 +55,15 @@ def deliver_due() -> int:
     return made
 
 
-def deliver_now(delivery: Delivery) -> DeliveryAttempt | None:
-    """Send one delivery while the caller waits, due or not; return what came of it, None where it is gone."""
-    claimed = _claim(delivery)
-    return _settle(claimed[0], _send(claimed[0])) if claimed else None
+def send_test(webhook: Webhook) -> DeliveryAttempt | None:
+    """Make a test and send it while the caller waits; return what came of it, None where the webhook is gone by then.
+
+    Raises:
+        Refusal: as `alignment.webhooks.make_test`.
+    """
+    with transaction.atomic():  # so that no tick finds it due and sends it as well
+        (claimed,) = _claim(make_test(webhook))
+    return _settle(claimed, _send(claimed))
 
 
 def body_of(delivery: Delivery) -> bytes:
@@ -94,12 +100,10 @@ def _claim(only: Delivery | None = None) -> list[Delivery]:
         found = list(rows.filter(pk=only.pk).select_for_update(of=("self",)))
     else:
         due = rows.filter(due_at__lte=now, webhook__paused_at=None)
-        oldest = (
-            due.order_by("webhook_id", "due_at", "pk").distinct("webhook_id").values_list("pk", flat=True)
-        )
-        found = list(
-            due.filter(pk__in=list(oldest)[:AT_ONCE]).select_for_update(skip_locked=True, of=("self",))
-        )
+        oldest = due.order_by("webhook_id", "due_at", "pk").distinct("webhook_id").values_list("due_at", "pk")
+        # Who waited longest comes first, or the webhooks made first would keep those made last from their turn.
+        chosen = [pk for _, pk in sorted(oldest)[:AT_ONCE]]
+        found = list(due.filter(pk__in=chosen).select_for_update(skip_locked=True, of=("self",)))
     for delivery in found:
         delivery.attempts += 1
         delivery.tries += 1

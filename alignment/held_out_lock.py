@@ -50,8 +50,9 @@ def lock_of(project: Project) -> HeldOutLock | None:
 
 
 def measured_prompts(project: Project) -> QuerySet[Prompt]:
-    """Return the held-out prompts that models are measured on: the locked ones, or all where nothing is locked."""
-    held_out = project.prompts.filter(split=Prompt.Split.HELD_OUT)
+    """Return the held-out prompts that models are measured on: the locked ones, or all where nothing is locked, but for
+    retired ones."""
+    held_out = project.prompts.filter(split=Prompt.Split.HELD_OUT, retired_at=None)
     lock = lock_of(project)
     return held_out if lock is None else held_out.filter(pk__in=lock.prompts.values("pk"))
 

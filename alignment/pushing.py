@@ -17,7 +17,7 @@ from functools import partial
 
 from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -77,7 +77,7 @@ def carry_out(push_id: int) -> HubPush | None:
         return push
     address, reason = "", ""
     try:
-        with _renewed(push.pk):
+        with _renewed(push):
             address = push_to_hub(
                 push.dataset,
                 repository=push.repository,
@@ -147,16 +147,20 @@ def _ended(state: HubPush.State, *, reason: str) -> dict[str, object]:
 
 
 @contextmanager
-def _renewed(push_id: int) -> Iterator[None]:
-    """Renew the lease from a thread of its own while the body works."""
+def _renewed(push: HubPush) -> Iterator[None]:
+    """Renew the lease of this attempt from a thread of its own while the body works."""
     over = threading.Event()
+    mine = HubPush.objects.filter(pk=push.pk, state=HubPush.State.RUNNING, attempts=push.attempts)
 
     def renew() -> None:
         try:
             while not over.wait(RENEWED_EVERY):
-                HubPush.objects.filter(pk=push_id, state=HubPush.State.RUNNING).update(
-                    lease_until=timezone.now() + LEASE
-                )
+                try:
+                    mine.update(lease_until=timezone.now() + LEASE)
+                except DatabaseError:
+                    # The next one may get through before the lease is over.
+                    logger.warning("The lease of %s could not be renewed", push, exc_info=True)
+                    connection.close()
         finally:
             connection.close()
 

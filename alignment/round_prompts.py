@@ -48,7 +48,7 @@ def held_out_prompts(round: Round) -> QuerySet[Prompt]:
     The same prompts in every round, as far as the settings' number goes, so that scorecards can be compared. Where the
     held-out set is locked, those of it.
     """
-    prompts = measured_prompts(round.project).filter(retired_at=None).order_by("digest")
+    prompts = measured_prompts(round.project).order_by("digest")
     return prompts[: round.settings["evaluation"]["prompts"]]
 
 

@@ -246,11 +246,16 @@ def _end(job: Import, state: State, reason: str) -> None:
 
 def _drop_old_files() -> None:
     old = Q(created_at__lt=Now() - timedelta(days=KEPT_DAYS), state=State.DRAFT) | Q(
-        ended_at__lt=Now() - timedelta(days=KEPT_DAYS), state__in=[State.FAILED, State.CANCELLED]
+        # One that succeeded has its file still where its worker died before it threw it away.
+        ended_at__lt=Now() - timedelta(days=KEPT_DAYS),
+        state__in=[State.FAILED, State.CANCELLED, State.SUCCEEDED],
     )
-    for job in Import.objects.filter(old).exclude(location=""):
-        files.discard(job.location)
-        Import.objects.filter(pk=job.pk).update(location="")
+    for pk in list(Import.objects.filter(old).exclude(location="").values_list("pk", flat=True)):
+        with transaction.atomic():
+            # Looked at again under its lock: it may have been started anew meanwhile.
+            for job in Import.objects.select_for_update().filter(old, pk=pk).exclude(location=""):
+                files.discard(job.location)
+                Import.objects.filter(pk=job.pk).update(location="")
 
 
 def _look(job: Import, form: str, mapping: Mapping[str, Any] | None) -> Preview:

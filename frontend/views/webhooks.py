@@ -13,7 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from alignment import webhooks as activities
-from alignment.delivering import deliver_now
+from alignment.delivering import send_test
 from alignment.models import Delivery, Webhook
 from annotation.refusals import Refusal
 from frontend.access import ProjectRequest, Role, project_page
@@ -114,7 +114,7 @@ def _resume(webhook: Webhook) -> Told:
 
 
 def _test(webhook: Webhook) -> Told:
-    attempt = deliver_now(activities.make_test(webhook))
+    attempt = send_test(webhook)
     if attempt is None:
         return Told("The webhook was deleted at this moment.", good=False)
     if attempt.error:

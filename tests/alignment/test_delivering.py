@@ -7,15 +7,17 @@ import hashlib
 import hmac
 import ipaddress
 import json
+import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from alignment import delivering, webhooks
-from alignment.delivering import PAUSES, deliver_due, deliver_now
+from alignment.delivering import AT_ONCE, PAUSES, deliver_due, send_test
 from alignment.models import Delivery, DeliveryAttempt, Project, Webhook
 from alignment.posting import Answer
 from tests.alignment.receiver import Receiver, receiver
@@ -152,9 +154,9 @@ def test_an_address_that_is_gone_pauses_its_webhook(
     assert deliver_due() == 1
 
 
-def test_a_redirection_is_told_and_not_followed(delivery: Delivery, other_side: Receiver) -> None:
+def test_a_redirection_is_told_and_not_followed(webhook: Webhook, other_side: Receiver) -> None:
     other_side.status, other_side.headers = 301, {"Location": other_side.url}
-    attempt = deliver_now(delivery)
+    attempt = send_test(webhook)
     assert attempt is not None and "redirections are not followed" in attempt.error
     assert len(other_side.taken) == 1
 
@@ -170,7 +172,7 @@ def test_a_new_secret_and_the_old_one_sign_for_a_day(
     assert is_signed(headers, body, old) and is_signed(headers, body, new)
 
     Webhook.objects.filter(pk=webhook.pk).update(old_secret_until=timezone.now() - timedelta(seconds=1))
-    deliver_now(webhooks.make_test(webhook))
+    send_test(webhook)
     headers, body = other_side.taken[-1]
     assert not is_signed(headers, body, old) and is_signed(headers, body, new)
 
@@ -234,6 +236,34 @@ def test_a_webhook_that_answers_nobody_holds_up_no_other(project: Project, other
         deliver_due()
     (attempt,) = DeliveryAttempt.objects.filter(delivery__webhook=quick)
     assert (attempt.started_at - begun).total_seconds() < 1
+
+
+def test_the_webhook_that_waited_longest_comes_first(project: Project, other_side: Receiver) -> None:
+    made = [
+        webhooks.create_webhook(
+            project=project, name=f"number {n}", url=other_side.url, events=["batch.finished"]
+        )
+        for n in range(AT_ONCE + 1)
+    ]
+    for webhook in [*reversed(made), *reversed(made)]:
+        webhooks.make_test(webhook)
+    first = {claimed.webhook_id for claimed in delivering._claim()}
+    assert first == {webhook.pk for webhook in made[1:]}
+    assert made[0].pk in {claimed.webhook_id for claimed in delivering._claim()}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_test_is_sent_once_though_a_tick_comes_while_it_is_sent(
+    webhook: Webhook, other_side: Receiver
+) -> None:
+    other_side.pause = 0.5
+    attempt, _ = all_at_once([partial(send_test, webhook), tick_soon])
+    assert attempt.status == 200 and len(other_side.taken) == 1
+
+
+def tick_soon() -> None:
+    time.sleep(0.2)
+    deliver_due()
 
 
 def test_a_deleted_webhook_is_sent_nothing_any_more(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from alignment.datasets import build_dataset, preview
 from alignment.held_out_lock import lock_held_out, measured_prompts
@@ -86,5 +87,12 @@ def test_it_is_locked_once_and_for_good(project: Project) -> None:
 
 def test_a_project_without_held_out_prompts_has_nothing_to_lock(project: Project) -> None:
     project.prompts.filter(split="held_out").delete()
+    with pytest.raises(Refusal, match="no held-out prompts"):
+        lock_held_out(project=project)
+
+
+def test_retired_prompts_are_measured_on_by_nobody(project: Project) -> None:
+    project.prompts.filter(split="held_out").update(retired_at=timezone.now())
+    assert not measured_prompts(project).exists()
     with pytest.raises(Refusal, match="no held-out prompts"):
         lock_held_out(project=project)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
+from django.db import DatabaseError
 from django.utils import timezone
 
 from alignment import pushing
@@ -107,6 +110,36 @@ def test_a_lost_worker_is_followed_by_another_but_not_for_ever(
     assert asked == [push.pk] * pushing.MOST_ATTEMPTS
     done = carried(push)
     assert done.state == HubPush.State.FAILED and "lost 3 times" in done.reason and not done.sealed_token
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_renews_its_own_lease_alone_and_goes_on_after_an_error(
+    push: HubPush, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over, asked = timezone.now() - timedelta(minutes=1), iter([DatabaseError("The server went away.")])
+
+    def now() -> datetime:
+        for error in asked:
+            raise error
+        return timezone.now()
+
+    def lease() -> datetime:
+        return HubPush.objects.get().lease_until
+
+    monkeypatch.setattr(pushing, "RENEWED_EVERY", 0.01)
+    monkeypatch.setattr(pushing, "timezone", SimpleNamespace(now=now))
+    HubPush.objects.update(state=HubPush.State.RUNNING, attempts=1, lease_until=over)
+    push.refresh_from_db()
+    with pushing._renewed(push):
+        deadline = time.monotonic() + 20
+        while lease() == over and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert lease() > timezone.now()
+
+    HubPush.objects.update(attempts=2, lease_until=over)
+    with pushing._renewed(push):
+        time.sleep(0.2)
+    assert lease() == over, "another worker's"
 
 
 def test_a_lost_message_is_sent_again(push: HubPush, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -280,6 +280,14 @@ def test_a_file_that_is_none_leaves_nothing(project: Project) -> None:
     assert set(folder.glob("*")) == before
 
 
+def test_a_file_that_a_dead_worker_left_is_dropped(project: Project) -> None:
+    job = draft(project)
+    path = stored(job)
+    Import.objects.update(state="succeeded", ended_at=timezone.now() - timedelta(days=8))
+    sweep_imports()
+    assert not path.exists()
+
+
 def test_old_files_of_what_nobody_starts_are_dropped(project: Project) -> None:
     job = draft(project)
     path = stored(job)
