@@ -31,7 +31,17 @@ from training.engine.records import (
     to_unpaired,
 )
 
-META = pa.struct([("task", pa.string()), ("rankings", pa.int64()), ("sources", pa.list_(pa.string()))])
+META = pa.struct(
+    [
+        ("task", pa.string()),
+        ("rankings", pa.int64()),
+        ("sources", pa.list_(pa.string())),
+        ("adjudicated", pa.bool_()),
+        ("aspect", pa.string()),
+    ]
+)
+"""What `alignment.consensus_records` says of a record. JSON leaves out what there is nothing to say of; Parquet has
+null."""
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 

@@ -231,7 +231,7 @@ def _encode(ranking: Ranking, method: TrainingMethod, tokenizer: PreTrainedToken
         tiers=tiers,
         best=_best(best, number, tiers),
         weight=ranking.weight,
-        aspect=str(ranking.meta.get("aspect", "")),
+        aspect=str(ranking.meta.get("aspect") or ""),
     )
 
 
