@@ -18,6 +18,7 @@ from alignment.leaderboard import Leaderboard, leaderboard
 from alignment.models import Judgement, Round
 from alignment.source_columns import Spoken, comparisons_of, linked_sets, only, source_columns
 from alignment.styles import unmeasured
+from alignment.withdrawn import Withdrawn, withdrawn_of
 from alignment.within_tasks import within_task_correlation
 from annotation.models import Assignment, Batch, Project, Ranking, Source, Task, TaskResponse
 from annotation.opinions import Tiers
@@ -151,13 +152,14 @@ def tasks_over(batches: QuerySet[Batch]) -> QuerySet[Task]:
 
 
 def read_board(project: Project, choice: BoardChoice, batches: QuerySet[Batch]) -> Board:
-    """Return the leaderboard by rankings as they are now; see `board_of`."""
-    tasks = tasks_over(batches)
+    """Return the leaderboard by rankings as they are now, but for withdrawn ones; see `board_of`."""
+    withdrawn = withdrawn_of(project)
+    tasks = tasks_over(batches).exclude(prompt__in=withdrawn.prompts)
     if choice.language:
         tasks = tasks.filter(prompt__language=choice.language)
     if choice.tag:
         tasks = tasks.filter(prompt__tags__contains=[choice.tag])
-    said = _said(tasks, choice)
+    said = _said(tasks, choice, withdrawn)
     ranked = {task for task, _, _ in said}
     heard = []
     if choice.judges:
@@ -189,7 +191,7 @@ def read_board(project: Project, choice: BoardChoice, batches: QuerySet[Batch]) 
     )
 
 
-def _said(tasks: QuerySet[Task], choice: BoardChoice) -> list[tuple[int, int, Tiers]]:
+def _said(tasks: QuerySet[Task], choice: BoardChoice, withdrawn: Withdrawn) -> list[tuple[int, int, Tiers]]:
     """People's rankings: task, who, tiers. An adjudicated task counts by its right order alone."""
     in_time: dict[str, Any] = {}
     if choice.since:
@@ -198,6 +200,7 @@ def _said(tasks: QuerySet[Task], choice: BoardChoice) -> list[tuple[int, int, Ti
         in_time["submitted_at__lte"] = datetime.combine(choice.until, time.max, UTC)
     decided = adjudications(tasks)
     current = current_rankings(Ranking.objects.filter(task__in=tasks)).filter(**in_time)
+    current = current.exclude(annotator__in=withdrawn.annotators)
     found: list[tuple[int, int, Tiers]] = []
     for task, who, tiers in current.order_by("task_id", "pk").values_list("task_id", "annotator_id", "tiers"):
         if task not in decided:
@@ -253,7 +256,8 @@ def _name(project: Project, choice: BoardChoice, batches: QuerySet[Batch]) -> st
     """What the figures are remembered by: all that they follow from but for people's rankings."""
     over = batches.filter(state=Batch.State.CLOSED).order_by("pk").values_list("pk", flat=True)
     skipped = Assignment.objects.filter(batch__in=batches, state=Assignment.State.SKIPPED).count()
-    stamp: list[Any] = [list(over), skipped]
+    withdrawn = withdrawn_of(project)
+    stamp: list[Any] = [list(over), skipped, sorted(withdrawn.annotators), sorted(withdrawn.prompts)]
     if choice.judges:
         of = Judgement.objects.filter(judge__in=judges_in_use(project)).order_by()
         stamp += of.aggregate(n=Count("pk"), last=Max("pk"), judge=Max("judge")).values()

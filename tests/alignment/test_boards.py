@@ -19,6 +19,7 @@ from alignment.leaderboard import leaderboard
 from alignment.models import ResponseStyle, Round
 from alignment.rounds import start_round
 from alignment.source_columns import source_columns
+from alignment.withdrawing import end_withdrawal, withdraw
 from alignment.within_tasks import within_task_correlation
 from annotation.batching import close_batch, compose_batch
 from annotation.importing import import_prompts
@@ -66,6 +67,20 @@ def test_a_task_counts_once_nobody_is_asked_to_rank_it(project: Project, compose
     assert board(project).rankings == 8
     close_batch(half)
     assert board(project).rankings == 12
+
+
+def test_withdrawn_work_does_not_count_until_its_withdrawal_ends(project: Project, compose: Compose) -> None:
+    batch = compose(4, overlap=2)
+    for name in ("ada", "bob"):
+        rank(batch, person(name))
+    assert (board(project).rankings, board(project).tasks) == (8, 4)
+    annotator = withdraw(project=project, annotator=User.objects.get(username="ada")).withdrawal
+    assert (board(project).rankings, board(project).tasks) == (4, 4)
+    prompt = withdraw(project=project, prompt=batch.tasks.earliest("pk").prompt).withdrawal
+    assert (board(project).rankings, board(project).tasks) == (3, 3)
+    for withdrawal in (annotator, prompt):
+        end_withdrawal(withdrawal)
+    assert (board(project).rankings, board(project).tasks) == (8, 4)
 
 
 def test_an_evaluation_counts_once_it_is_judged(project: Project, source: Source, manager: User) -> None:
