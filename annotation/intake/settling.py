@@ -12,6 +12,7 @@ from django.contrib.auth.hashers import make_password
 from django.db import connection
 from django.utils import timezone
 
+from annotation.intake.splits import store_prompts
 from annotation.intake.staging import drop_tables
 from annotation.models import MAX_OVERLAP, Batch, ImportedAnnotator, Project, Source, User
 from annotation.refusals import LineError, Refusal
@@ -58,18 +59,15 @@ def settle(
         tell: told how many of ``STEPS`` are done.
 
     Raises:
-        Refusal: a prompt has more different responses of one source than can be numbered, or the split changed since
-            it was staged.
+        Refusal: a prompt has more different responses of one source than can be numbered.
     """
-    # Imports into a project take turns, so that what counts as new is new.
-    locked = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
-    if locked.held_out_share != project.held_out_share:
-        raise Refusal(
-            "conflict", "The project's held-out share was changed meanwhile. Start the import again."
-        )
+    # Imports into a project take turns, so that what counts as new is new; and the held-out share stands still.
+    project = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     drop_tables(DERIVED)
     done = Settled()
-    for step, part in enumerate((_prompts, _sources, _responses, _ballots), start=1):
+    _prompts(project, done, lambda: tell(0))
+    tell(1)
+    for step, part in enumerate((_sources, _responses, _ballots), start=2):
         part(project, done, drawn_by)
         tell(step)
     if done.rankings:
@@ -104,16 +102,10 @@ def _sequence(table: str) -> str:
     return str(_rows("SELECT pg_get_serial_sequence(%s, 'id')", f"annotation_{table}")[0][0])
 
 
-def _prompts(project: Project, done: Settled, drawn_by: UUID) -> None:
+def _prompts(project: Project, done: Settled, tell: Callable[[], None]) -> None:
     for table in ("stage_prompt", "stage_reply", "stage_card", "stage_vote", "stage_rating"):
         _run(f"ANALYZE {table}")
-    done.prompts = _run(
-        "INSERT INTO annotation_prompt (project_id, key, messages, context, tags, language, digest, split) "
-        "SELECT %s, key, messages::jsonb, context::jsonb, tags::jsonb, language, digest, split "
-        "FROM (SELECT DISTINCT ON (digest) * FROM stage_prompt ORDER BY digest, line) once ORDER BY line "
-        "ON CONFLICT (project_id, digest) DO NOTHING",
-        project.pk,
-    )
+    done.prompts = store_prompts(project, tell)
     _derive(
         "known_prompt",
         "SELECT staged.digest, prompt.id FROM (SELECT DISTINCT digest FROM stage_prompt) staged "

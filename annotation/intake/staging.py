@@ -13,7 +13,7 @@ from django.db import connection
 
 from annotation.intake.items import Item
 from annotation.models import Aspect, Project
-from annotation.splitting import digest_of, split_of
+from annotation.splitting import digest_of
 
 ROWS_A_COPY = 5_000
 MOST_REASONS = 50
@@ -21,8 +21,7 @@ MOST_REMEMBERED = 1_000_000
 """So many prompts, responses and tasks are remembered as staged; what is staged twice does no harm."""
 
 TABLES = {
-    "stage_prompt": "line bigint, digest text, messages text, context text, tags text, key text, language text, "
-    "split text",
+    "stage_prompt": "line bigint, digest text, messages text, context text, tags text, key text, language text",
     "stage_reply": "line bigint, id uuid, prompt text, source text, text text",
     "stage_card": "task uuid, reply uuid, position smallint",
     "stage_vote": "item bigint, line bigint, task uuid, prompt text, annotator text, key uuid, tiers text, shown text, "
@@ -102,7 +101,6 @@ class Stage:
             as_json(list(item.tags)),
             item.key,
             item.language,
-            split_of(digest, self.project.held_out_share),
         )
 
     def _rank(self, line: int, digest: str, item: Item, replies: Sequence[bytes]) -> None:

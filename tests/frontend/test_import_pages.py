@@ -92,7 +92,8 @@ def test_an_import_is_started_and_reported(project: Project, as_role: AsRole) ->
 
 def test_prompts_of_one_template_are_told_to_share_a_split(project: Project, as_role: AsRole) -> None:
     rows = (
-        f"Sum up chapter {n} of the book for somebody who is in a hurry.,A {n},B {n},first" for n in range(80)
+        f"Sum up chapter {n} of this book for somebody who has read none of the chapters before it.,A {n},B {n},first"
+        for n in range(80)
     )
     client = as_role("manager")
     page = upload(client, project, "\n".join(["question,first,second,best", *rows]))

@@ -11,6 +11,7 @@ from django.contrib.auth import authenticate
 
 from alignment.datasets import build_dataset, preview
 from annotation.batch_quality import batch_quality
+from annotation.intake import splits
 from annotation.intake.bringing import Brought, LinesWrong, bring_in
 from annotation.intake.forms import FORMS
 from annotation.models import Assignment, Batch, ImportedAnnotator, Project, Ranking, Response, Source, User
@@ -165,6 +166,28 @@ def test_figures_and_datasets_take_imported_rankings(project: Project) -> None:
     record = preview(dataset)[0]
     assert record.responses[record.tiers[0][0]].endswith(" a")
     assert record.meta["sources"][record.tiers[0][0]] == "old"
+
+
+def test_near_duplicates_share_a_split_across_portions_and_with_what_is_there(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splits, "AT_ONCE", 7)
+
+    def asked(number: int) -> str:
+        return (
+            f"Sum up chapter {number} of this book for somebody who has read none of the chapters before it."
+        )
+
+    bring(project, *(vote(asked(number), "ann", "left") for number in range(30)))
+    assert len(set(project.prompts.values_list("split", flat=True))) == 1
+    brought = bring(project, *(vote(asked(number), "ann", "left") for number in range(20, 50)))
+    assert (brought.report["prompts"], brought.report["prompts_existing"]) == (20, 10)
+    assert len(set(project.prompts.values_list("split", flat=True))) == 1
+    said = [
+        messages[0]["content"]
+        for messages in project.prompts.order_by("pk").values_list("messages", flat=True)
+    ]
+    assert said == [asked(number) for number in range(50)], "in the order of their lines"
 
 
 def test_bad_lines_keep_all_out_unless_they_are_to_be_skipped(project: Project) -> None:
