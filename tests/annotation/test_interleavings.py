@@ -6,7 +6,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -67,6 +67,7 @@ class World:
     annotators: list[User]
     batches: list[Batch]
     gold_is_due: bool = False
+    happened: Counter[str] = field(default_factory=Counter)
 
 
 @pytest.fixture
@@ -166,6 +167,7 @@ class Workbench(RuleBasedStateMachine):
         ranking = succeeds_if(expected, partial(self._send, tab, answer))
         if ranking is not None:
             tab.last = ranking
+            self.world.happened["submitted"] += 1
             self._take(ranking, answer)
 
     @rule(at=tabs, gold=st.booleans(), answer=answers)
@@ -190,6 +192,12 @@ class Workbench(RuleBasedStateMachine):
         if last is not None:
             self._amend(self.tabs[at].annotator, last.assignment, answer)
 
+    @rule(at=tabs, gold=st.booleans(), answer=answers, other=answers)
+    def ranks_the_next_and_thinks_again(self, at: int, gold: bool, answer: int, other: int) -> None:
+        self.ranks_the_next(at, gold, answer)
+        self.as_it_should_be()
+        self.undoes_the_last_answer_and_gives_another(at, other)
+
     @rule(at=tabs, other=any_of, answer=answers)
     def amends_any_place(self, at: int, other: int, answer: int) -> None:
         place = Assignment.objects.get(pk=pick(self.plain.places, other))
@@ -206,6 +214,7 @@ class Workbench(RuleBasedStateMachine):
             passed or holds, partial(skip, assignment=place, annotator=tab.annotator, lease=place.lease)
         )
         if holds and not passed:
+            self.world.happened["skipped"] += 1
             self.plain.skip(place.pk)
             self._learn_pause(tab.annotator)
 
@@ -227,6 +236,13 @@ class Workbench(RuleBasedStateMachine):
         if place is not None and self.plain.holds(place.pk, tab.annotator.pk, place.lease):
             run_out(place)
             self.plain.places[place.pk].late = True
+            self.world.happened["ran out"] += 1
+
+    @rule(at=tabs, gold=st.booleans())
+    def comes_back_too_late(self, at: int, gold: bool) -> None:
+        self.goes_to_the_next(at, gold)
+        self.lets_the_time_run_out(at)
+        self.goes_to_the_next(at, gold)
 
     @rule()
     def leases_expire(self) -> None:
@@ -286,8 +302,18 @@ class Workbench(RuleBasedStateMachine):
             and (not returns or self.plain.may_return(task, named))
         )
         if succeeds_if(expected, judge):
+            self.world.happened["reviewed"] += 1
             self.plain.review(task, named)
             self.judged[pk, version] = (returns, named)
+
+    @rule(at=tabs, answer=answers, which=any_of, returns=st.booleans())
+    def a_ranked_task_is_reviewed(self, at: int, answer: int, which: int, returns: bool) -> None:
+        self.ranks_the_next(at, gold=False, answer=answer)
+        self.as_it_should_be()
+        ranked = [n for n, task in enumerate(self.plain.tasks.values()) if self.plain.may_review(task)]
+        if ranked:
+            self.a_reviewer_reads(ranked[which % len(ranked)])
+            self.a_reviewer_judges(len(self.read) - 1, which, returns)
 
     # What holds after each of them
 
@@ -371,6 +397,8 @@ class Workbench(RuleBasedStateMachine):
         assert (found.pk in may_get) if found is not None else not may_get
         if found is not None:
             self.plain.lease(found.pk, who, found.lease)
+        elif len(besides) > MOST_AHEAD:
+            self.world.happened["refused one more ahead"] += 1
         return found
 
     def _with_lease(self, tab: Tab, act: Callable[..., Any]) -> bool:
@@ -402,6 +430,7 @@ class Workbench(RuleBasedStateMachine):
         )
         ranking = succeeds_if(self.plain.may_amend(place.pk, annotator.pk), again)
         if ranking is not None:
+            self.world.happened["amended"] += 1
             self._take(ranking, answer)
             assert again().pk == ranking.pk, "sent twice, it is one revision"
 
@@ -444,6 +473,8 @@ def test_any_interleaving_keeps_the_invariants(world: World) -> None:
             suppress_health_check=[HealthCheck.too_slow],
         ),
     )
+    rare = ("refused one more ahead", "ran out", "skipped", "submitted", "amended", "reviewed")
+    assert all(world.happened[act] for act in rare), f"what never happens proves nothing: {world.happened}"
 
 
 def is_right(answer: int) -> bool:
