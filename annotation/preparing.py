@@ -8,26 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import psycopg
 from django.db import connection
 from django.db.backends.utils import CursorWrapper
-from psycopg.abc import Params, Query
 
 
 class _Preparing(psycopg.Cursor[Any]):
     """Prepares what it executes, on first sight."""
 
-    def execute(
-        self,
-        query: Query,
-        params: Params | None = None,
-        *,
-        prepare: bool | None = True,
-        binary: bool | None = None,
-    ) -> _Preparing:
-        super().execute(query, params, prepare=prepare, binary=binary)
+    def execute(self, query: Any, params: Any = None, **how: Any) -> _Preparing:
+        super().execute(query, params, **how | {"prepare": True})
         return self
 
 
@@ -36,7 +28,7 @@ def preparing_cursor() -> Iterator[CursorWrapper]:
     """A cursor of Django's connection, in its transaction, whose statements are planned once a connection. Their
     parameters go to PostgreSQL apart from the text, so the text must be the same each time, and of one statement."""
     connection.ensure_connection()
-    cursor = _Preparing(connection.connection)
+    cursor: Any = _Preparing(connection.connection)
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
-    with cast(CursorWrapper, wrap(cursor)) as wrapped:
+    with wrap(cursor) as wrapped:
         yield wrapped
