@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from alignment.datasets import dataset_folder, split_file
@@ -31,17 +32,14 @@ from training.engine.records import (
     to_unpaired,
 )
 
-META = pa.struct(
-    [
-        ("task", pa.string()),
-        ("rankings", pa.int64()),
-        ("sources", pa.list_(pa.string())),
-        ("adjudicated", pa.bool_()),
-        ("aspect", pa.string()),
-    ]
-)
-"""What `alignment.consensus_records` says of a record. JSON leaves out what there is nothing to say of; Parquet has
-null."""
+META = [
+    pa.field("task", pa.string()),
+    pa.field("rankings", pa.int64()),
+    pa.field("sources", pa.list_(pa.string())),
+]
+"""What `alignment.consensus_records` says of every record."""
+RARE_META = [pa.field("adjudicated", pa.bool_()), pa.field("aspect", pa.string())]
+"""What it says of some. A dataset of which it is said of none lacks the field."""
 MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 
@@ -57,7 +55,7 @@ SHAPES: dict[str, Shape] = {
     # The ranking records. A file of the engine keeps any `meta`, as text; here its form is known, and both formats of
     # the export have the same.
     "rankings": Shape(
-        SCHEMA.set(SCHEMA.get_field_index("meta"), pa.field("meta", META)).append(DEMONSTRATIONS),
+        SCHEMA.set(SCHEMA.get_field_index("meta"), pa.field("meta", pa.struct(META))).append(DEMONSTRATIONS),
         lambda ranking, which: [ranking.to_record()],
     ),
     "pairs": Shape(
@@ -204,11 +202,25 @@ def _write(path: Path, source: Path, shape: str, which: Any, format: str, compre
 
 
 def _schema(form: Shape, source: Path) -> pa.Schema:
-    """The export's columns, without demonstrations where the dataset has none."""
-    index = form.schema.get_field_index(DEMONSTRATIONS.name)
+    """The export's columns, without demonstrations where the dataset has none, and with what is said of some records
+    where it is."""
+    schema = form.schema
+    if "meta" in schema.names:
+        meta = pa.struct([*META, *(rare for rare in RARE_META if _has(source, rare.name))])
+        schema = schema.set(schema.get_field_index("meta"), pa.field("meta", meta))
+    index = schema.get_field_index(DEMONSTRATIONS.name)
     if index < 0 or DEMONSTRATIONS.name in pq.read_schema(source).names:
-        return form.schema
-    return form.schema.remove(index)
+        return schema
+    return schema.remove(index)
+
+
+def _has(source: Path, name: str) -> bool:
+    """Whether a record's ``meta`` has the field; in a dataset it is JSON text."""
+    with pq.ParquetFile(source) as file:
+        return any(
+            pc.any(pc.match_substring(batch.column(0), f'"{name}":')).as_py()
+            for batch in file.iter_batches(columns=["meta"])
+        )
 
 
 def _publish(draft: Path, path: Path) -> None:

@@ -6,12 +6,14 @@ import uuid
 from itertools import pairwise
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from alignment.adjudicating import ADJUDICATED_LEAD, put_in_order
 from alignment.datasets import build_dataset, dataset_folder, preview
+from alignment.exporting import export
 from annotation.assigning import next_assignment
 from annotation.batching import close_batch, compose_batch
 from annotation.models import Batch, Project, Response, Source, Task, User
@@ -127,6 +129,16 @@ def test_an_adjudicated_order_is_the_tasks_and_its_scores_say_so(project: Projec
     untouched = after[str(other.pk)]
     assert untouched.tiers == before[str(other.pk)].tiers and "adjudicated" not in untouched.meta
     assert decided.meta["rankings"] == 3
+
+
+@pytest.mark.django_db
+def test_exports_in_parquet_say_which_tasks_were_adjudicated(project: Project, batch: Batch) -> None:
+    one, other = batch.tasks.order_by("pk")
+    adjudicate(one, [[2], [0, 1]], by="rita")
+    made = export(build_dataset(project=project, batches=[batch]), shape="rankings", format="parquet")
+    meta = {row["meta"]["task"]: row["meta"] for row in pq.read_table(made.path).to_pylist()}
+    assert [meta[str(task.pk)]["adjudicated"] for task in (one, other)] == [True, None]
+    assert "aspect" not in meta[str(one.pk)]
 
 
 @pytest.mark.django_db
