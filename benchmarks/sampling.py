@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import torch
 
-from training.engine.drawing import draw
+from training.engine.drawing import Request, draw
 from training.engine.interrupt import Interrupt
 from training.engine.methods import ModelSpec
 from training.engine.models import encode_prompt, load_model
@@ -97,16 +97,14 @@ def _own(network, prompts, options, *, seed: int, pad: int) -> None:  # type: ig
     dice = np.random.default_rng(seed)
     with Interrupt(None) as interrupt:
         for part in _parts(prompts, options.responses):
-            draw(
-                network,
-                part,
-                dice.random((len(part), options.responses, options.tokens), dtype=np.float32),
-                ends=[NO_END],
-                pad=pad,
+            request = Request(
+                prompts=part,
+                uniforms=dice.random((len(part), options.responses, options.tokens), dtype=np.float32),
                 temperature=1.0,
                 top_p=1.0,
                 interrupt=interrupt,
             )
+            draw(network, request, ends=[NO_END], pad=pad)
 
 
 @torch.inference_mode()

@@ -29,6 +29,8 @@ from training.engine.refusal import Refused
 PACKAGE = "vllm"
 SHARE_OF_MEMORY = 0.4
 """Of the GPU's memory that vLLM may take beside a policy in training: it takes all of its share at once. A guess."""
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""What vLLM may be told of the largest rank (its ``LoRAConfig``); a smaller adapter fits."""
 SHARE_ALONE = 0.9
 """The same where nothing else is on the GPU: vLLM's own default."""
 
@@ -74,8 +76,18 @@ class VllmGenerator:
         save: Callable[[Path], None],
         folder: Path,
     ) -> VllmGenerator:
-        """Return the generator for a policy in training that is an adapter of a rank on a model version."""
-        engine = start_engine(model, memory=SHARE_OF_MEMORY, enable_lora=True, max_lora_rank=max(8, rank))
+        """Return the generator for a policy in training that is an adapter of a rank on a model version.
+
+        Raises:
+            Refused: vLLM is not installed, or takes no adapter of the rank.
+        """
+        room = next((most for most in LORA_RANKS if most >= rank), None)
+        if room is None:
+            raise Refused(
+                f"`method.parameters.rank` is {rank}; vLLM takes adapters of at most {LORA_RANKS[-1]}. Take a smaller "
+                "rank, or `own` as the generator."
+            )
+        engine = start_engine(model, memory=SHARE_OF_MEMORY, enable_lora=True, max_lora_rank=room)
         return cls(engine, ends_of(model, tokenizer), rows, save, folder)
 
     def refresh(self, step: int) -> None:

@@ -17,6 +17,9 @@ import pytest
 from tests.training.engine.conftest import read_lines
 from tests.training.engine.ppo_runs import ppo_spec
 from tests.training.engine.runs import events_of, models_of
+from training.engine.methods import ModelSpec
+from training.engine.models import load_tokenizer
+from training.engine.refusal import Refused
 from training.engine.vllm_generator import VllmGenerator
 
 Spec = dict[str, Any]
@@ -131,6 +134,27 @@ def test_a_ppo_run_hands_it_the_policy_of_each_rollout(
     assert asked.engines[0]["enable_lora"]
     assert asked.adapters == [(1, True), (5, True), (9, True), (13, True)]
     assert len({each["seed"] for each in asked.settings}) == 32
+
+
+@pytest.mark.parametrize(("rank", "room"), [(1, 1), (4, 8), (12, 16), (300, 320), (512, 512)])
+def test_an_adapter_of_any_rank_has_room_in_what_vllm_takes(
+    asked: Asked, tiny_model: Path, tmp_path: Path, rank: int, room: int
+) -> None:
+    model = ModelSpec(base=str(tiny_model))
+    of_policy(model, rank, tmp_path)
+    assert asked.engines[0]["max_lora_rank"] == room
+
+
+def test_a_rank_above_all_that_vllm_takes_is_refused(asked: Asked, tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="`method.parameters.rank` is 600; vLLM takes adapters of at most 512"):
+        of_policy(ModelSpec(base=str(tiny_model)), 600, tmp_path)
+    assert not asked.engines
+
+
+def of_policy(model: ModelSpec, rank: int, folder: Path) -> VllmGenerator:
+    return VllmGenerator.of_policy(
+        model, load_tokenizer(model), rows=4, rank=rank, save=lambda where: None, folder=folder
+    )
 
 
 def test_a_generator_that_was_closed_holds_no_engine() -> None:
