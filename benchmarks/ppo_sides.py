@@ -94,7 +94,7 @@ def trl(job: dict[str, Any]) -> list[Rollout]:
         with torch.no_grad():
             for name, parameter in adapted.named_parameters():
                 if name.startswith("score.") and ".default." in name:
-                    parameter /= statistics["std"]
+                    parameter.div_(statistics["std"])
         return adapted
 
     policy = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
