@@ -127,8 +127,15 @@ def make_test(webhook: Webhook) -> Delivery:
 @transaction.atomic
 def send_again(delivery: Delivery) -> Delivery:
     """Have a delivery sent once more, whatever came of it, with as many tries as a new one. Its id stays, so a receiver
-    that has it already knows."""
-    locked = Delivery.objects.select_for_update().select_related("webhook", "event").get(pk=delivery.pk)
+    that has it already knows.
+
+    Raises:
+        Refusal: it is gone, with its webhook.
+    """
+    found = Delivery.objects.select_for_update(of=("self",)).select_related("webhook", "event")
+    locked = found.filter(pk=delivery.pk).first()
+    if locked is None:
+        raise Refusal("not_found", "The webhook was deleted at this moment.")
     locked.state, locked.tries, locked.due_at = Delivery.State.PENDING, 0, timezone.now()
     locked.save(update_fields=["state", "tries", "due_at"])
     send_soon()

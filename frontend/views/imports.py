@@ -30,7 +30,10 @@ State = Import.State
 
 @project_page(Role.REVIEWER)
 def imports(request: ProjectRequest) -> HttpResponse:
-    found = request.project.imports.select_related("created_by", "batch").exclude(state=State.CANCELLED)
+    # What was dropped has no file; what was stopped has it still, and may be started again.
+    found = request.project.imports.select_related("created_by", "batch").exclude(
+        state=State.CANCELLED, location=""
+    )
     return render(
         request, "imports/list.html", {"page": Paginator(found, A_PAGE).get_page(request.GET.get("page"))}
     )
@@ -142,7 +145,7 @@ def _job(request: ProjectRequest, import_id: int) -> Import:
 
 def _told(job: Import) -> Preview | None:
     """What would come of it, where it can still be started and its file is kept."""
-    if job.state not in (State.DRAFT, State.FAILED):
+    if job.state not in jobs.AGAIN:
         return None
     try:
         return jobs.look_at(job)

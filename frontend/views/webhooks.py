@@ -63,7 +63,11 @@ def webhook(request: ProjectRequest, webhook_id: int) -> HttpResponse:
 @project_page(Role.MANAGER)
 def rotate(request: ProjectRequest, webhook_id: int) -> HttpResponse:
     """The new secret is shown in this answer, and never again."""
-    shown = activities.rotate_secret(_webhook(request, webhook_id))
+    try:
+        shown = activities.rotate_secret(_webhook(request, webhook_id))
+    except Refusal as refusal:
+        messages.error(request, refusal.sentence)
+        return redirect("webhooks", request.project.slug)
     given = {"name": shown.name, "url": shown.url, "events": shown.events}
     return _page(request, shown, WebhookForm(initial=given), made=shown)
 
@@ -87,7 +91,11 @@ def change_webhook(request: ProjectRequest, webhook_id: str, change: str) -> Htt
 @project_page(Role.MANAGER)
 def resend(request: ProjectRequest, webhook_id: int, delivery_id: int) -> HttpResponse:
     shown = _webhook(request, webhook_id)
-    activities.send_again(get_object_or_404(shown.deliveries, pk=delivery_id))
+    try:
+        activities.send_again(get_object_or_404(shown.deliveries, pk=delivery_id))
+    except Refusal as refusal:
+        messages.error(request, refusal.sentence)
+        return redirect("webhooks", request.project.slug)
     messages.success(
         request,
         "It waits until the webhook is resumed." if shown.paused_at else "It is sent once more, in a moment.",

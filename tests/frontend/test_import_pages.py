@@ -113,6 +113,22 @@ def test_a_draft_is_dropped(project: Project, as_role: AsRole) -> None:
     assert "No imports yet" in said(client, reverse("imports", args=[project.slug]))
 
 
+def test_an_import_that_was_stopped_is_listed_and_can_be_started_again(
+    project: Project, as_role: AsRole
+) -> None:
+    client = as_role("manager")
+    page = upload(client, project)
+    mapping = {"map_prompt": "question", "map_responses": "first, second", "map_winner": "best"}
+    client.post(page, {"name": "Crowd", "form": "columns", **mapping})
+    # As its worker leaves one that is cancelled while it is carried out.
+    Import.objects.update(state=Import.State.CANCELLED, reason="It was cancelled; nothing was imported.")
+    assert "Crowd" in said(client, reverse("imports", args=[project.slug]))
+    assert f'action="{page}start/"' in said(client, page)
+    client.post(f"{page}start/", {"skip_bad": "on"})
+    carry_out(Import.objects.get().pk)
+    assert Import.objects.get().state == Import.State.SUCCEEDED
+
+
 def test_a_file_that_cannot_be_read_is_told_at_its_field(project: Project, as_role: AsRole) -> None:
     for name, sentence in (("x.pdf", "the ending .pdf is unknown"), ("x.jsonl", "The file holds no rows")):
         file = SimpleUploadedFile(name, b"\n")

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from alignment import webhooks
 from alignment.models import Delivery, Webhook
-from alignment.webhooks import create_webhook
+from alignment.webhooks import create_webhook, delete_webhook, make_test
 from annotation.models import Project
 from tests.alignment.receiver import receiver
 
@@ -97,6 +98,25 @@ def test_a_webhook_is_paused_resumed_and_deleted(project: Project, webhook: Webh
     assert "Paused since" not in manager.post(f"{page}resume/", follow=True).content.decode()
     assert "is deleted" in manager.post(f"{page}delete/", follow=True).content.decode()
     assert not Webhook.objects.exists() and manager.get(page).status_code == 404
+
+
+@pytest.mark.parametrize("act", ["secret", "resend"])
+def test_a_webhook_that_is_deleted_at_that_moment_is_told_as_gone(
+    project: Project, webhook: Webhook, as_role: AsRole, monkeypatch: pytest.MonkeyPatch, act: str
+) -> None:
+    delivery = make_test(webhook)
+    name = {"secret": "rotate_secret", "resend": "send_again"}[act]
+    does = getattr(webhooks, name)
+
+    def deleted_first(given: Any) -> Any:
+        delete_webhook(webhook)
+        return does(given)
+
+    monkeypatch.setattr(webhooks, name, deleted_first)
+    rest = {"secret": "secret/", "resend": f"{delivery.pk}/resend/"}[act]
+    answer = as_role("manager").post(address(project, f"{webhook.pk}/{rest}"), follow=True)
+    assert answer.redirect_chain == [(address(project), 302)]
+    assert "The webhook was deleted at this moment." in answer.content.decode()
 
 
 def test_another_projects_webhook_does_not_exist(webhook: Webhook, as_role: AsRole) -> None:

@@ -146,7 +146,9 @@ def test_an_adapter_of_any_rank_has_room_in_what_vllm_takes(
 
 
 def test_a_rank_above_all_that_vllm_takes_is_refused(asked: Asked, tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(Refused, match=r"`method\.parameters\.rank` is 600; vLLM takes adapters of at most 512"):
+    with pytest.raises(
+        Refused, match=r"`method\.parameters\.rank` is 600; vLLM takes adapters of at most 512"
+    ):
         of_policy(ModelSpec(base=str(tiny_model)), 600, tmp_path)
     assert not asked.engines
 
