@@ -26,7 +26,7 @@ class DatasetSettings(ConsensusSettings):
 
     batches: Literal["round", "all"] = setting("round")
     """round: the round's own rankings, drawn from the model that is trained; all: those of every closed
-    batch of the project."""
+    batch of the project, imported ones among them."""
     filters: Filters = Filters()  # noqa: RUF009 - frozen, so it may be shared
     """What is left out of them."""
 
