@@ -13,7 +13,7 @@ from alignment.models import ModelVersion, Round
 from alignment.settings_refusals import refusal_of
 from annotation.models import CONTROL_SHARE, MAX_CONTROL_SHARE
 from annotation.refusals import Refusal
-from training.engine.methods import DpoMethod, RewardMethod, SftMethod
+from training.engine.methods import DpoMethod, RewardMethod, SftMethod, TrainingMethod
 from training.engine.ppo_settings import PpoMethod
 from training.engine.records import Ranking, comparisons, imitated
 from training.engine.refusal import Refused
@@ -75,9 +75,18 @@ def annotation_settings(round: Round) -> AnnotationSettings:
     return AnnotationSettings(**round.settings.get("annotation", {}))
 
 
+def _refuse_impossible_sharding(where: str, method: TrainingMethod, processes: int) -> None:
+    """Raise `Refused` where the engine would, but before people have ranked for it."""
+    if method.sharding == "fsdp" and (processes == 1 or method.parameters.kind != "full"):
+        raise Refused(
+            f"`{where}.sharding` fsdp divides a whole model that is trained among several processes: set "
+            f"`settings.processes` to a worker's GPUs and `{where}.parameters.kind` to full, or `sharding` to none."
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SftRecipe:
-    """Instruction tuning: imitate the best response of each ranking."""
+    """Instruction tuning: imitate what annotators wrote, or else the best response of each ranking."""
 
     annotation: AnnotationSettings = AnnotationSettings()
     dataset: DatasetSettings = DatasetSettings()
@@ -85,6 +94,9 @@ class SftRecipe:
     evaluation: EvaluationSettings = EvaluationSettings()
     processes: int = setting(1, at_least=1, at_most=64)
     """Processes that train together, one a GPU of the worker's machine."""
+
+    def __post_init__(self) -> None:
+        _refuse_impossible_sharding("settings.training", self.training, self.processes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +109,9 @@ class DpoRecipe:
     evaluation: EvaluationSettings = EvaluationSettings()
     processes: int = setting(1, at_least=1, at_most=64)
     """Processes that train together, one a GPU of the worker's machine."""
+
+    def __post_init__(self) -> None:
+        _refuse_impossible_sharding("settings.training", self.training, self.processes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +145,7 @@ class PpoRecipe:
     """Processes that train together, one a GPU of the worker's machine."""
 
     def __post_init__(self) -> None:
+        _refuse_impossible_sharding("settings.reward", self.reward, self.processes)
         # What the engine would refuse of the policy's run, when people have ranked and the reward model is trained.
         policy, whole = self.training, self.reward.parameters.kind == "full"
         if policy.value == "head" and whole:

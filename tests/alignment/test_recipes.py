@@ -50,6 +50,7 @@ def test_settings_are_completed_with_the_methods_own_defaults(recipe: str) -> No
         ("dpo", {"objective": "plackett_luce", "soft_labels": True}, "`settings.training.objective`"),
         ("dpo", {"loss": "ipo", "label_smoothing": 0.1}, "`settings.training.loss`"),
         ("dpo", {"parameters": {"kind": "prefix"}}, "settings.training.parameters.kind"),
+        ("sft", {"sharding": "fsdp", "parameters": {"kind": "full"}}, "`settings.training.sharding`"),
     ],
 )
 def test_a_setting_that_does_not_belong_is_refused_by_its_name(
@@ -58,6 +59,18 @@ def test_a_setting_that_does_not_belong_is_refused_by_its_name(
     with pytest.raises(Refusal) as refused:
         check_recipe(recipe, {"training": training})
     assert named in refused.value.sentence
+
+
+def test_dividing_a_model_takes_several_processes_and_every_weight() -> None:
+    whole, adapters = (
+        {"training": {"sharding": "fsdp", "parameters": {"kind": kind}}, "processes": 4}
+        for kind in ("full", "lora")
+    )
+    assert check_recipe("dpo", whole)["training"]["sharding"] == "fsdp"
+    with pytest.raises(Refusal, match=r"`settings\.training\.parameters\.kind` to full"):
+        check_recipe("dpo", adapters)
+    with pytest.raises(Refusal, match=r"`settings\.reward\.sharding` fsdp"):
+        check_recipe("ppo", {"reward": {"sharding": "fsdp"}})
 
 
 @pytest.mark.parametrize("processes", [0, 65, 1.5])

@@ -257,7 +257,8 @@ class TrainingMethod:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SftMethod(TrainingMethod):
-    """Instruction tuning: imitate a reply given what came before it. Of a ranking it is the best response."""
+    """Instruction tuning: imitate a reply given what came before it. Of a ranking it is what annotators wrote beside
+    it, or else the best response."""
 
     full_rate: ClassVar[float] = 2e-5
 

@@ -187,8 +187,14 @@ def refuse_other_world(spec: Spec) -> None:
 
 
 def refuse_impossible_sharding(spec: Spec) -> None:
-    """Raise `Refused` where a model is to be divided and there are no GPUs to divide it among."""
+    """Raise `Refused` where a model is to be divided and there are no GPUs to divide it among, or where it has
+    adapters: accelerate divides a base below them in other groups than those that a packed pass reads."""
     world = spec.processes
+    if spec.method.sharding == "fsdp" and spec.method.parameters.kind != "full" and world > 1:
+        raise Refused(
+            "`method.sharding` fsdp divides a model of which every weight is trained; with adapters the base lies "
+            "whole on each GPU. Set it to none, or `method.parameters.kind` to full."
+        )
     if spec.method.sharding == "fsdp" and (world == 1 or not torch.cuda.is_available()):
         raise Refused(
             "`method.sharding` fsdp divides a model among several GPUs; here there is "

@@ -28,6 +28,9 @@ from tests.training.engine.runs import (
 from training.engine.events import sha256_of
 from training.engine.files import engine_home
 from training.engine.records import Ranking, write_rankings
+from training.engine.refusal import Refused
+from training.engine.spec import Spec as RunSpec
+from training.engine.training_run import refuse_impossible_sharding
 
 Spec = dict[str, Any]
 
@@ -433,6 +436,16 @@ def test_what_cannot_be_trained_is_refused_with_what_could(
 
     (error,) = events_of(spec, "error")
     assert all(word in error["sentence"] for word in words), error
+
+
+def test_adapters_on_a_divided_model_are_refused(spec: Spec) -> None:
+    spec = {
+        **spec,
+        "processes": 2,
+        "method": {**spec["method"], "sharding": "fsdp", "parameters": {"kind": "lora"}},
+    }
+    with pytest.raises(Refused, match=r"`method\.parameters\.kind` to full"):
+        refuse_impossible_sharding(RunSpec.from_record(spec))
 
 
 def test_another_number_of_processes_than_the_specs_is_refused(
