@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from alignment.datasets import dataset_folder, split_file
 from alignment.export_files import COMPRESSIONS, WRITERS, opened
 from alignment.models import Dataset
+from alignment.narrowing import SPLITS
 from annotation.refusals import Refusal
 from training.engine.files import flush
 from training.engine.records import (
@@ -215,12 +216,14 @@ def _schema(form: Shape, source: Path) -> pa.Schema:
 
 
 def _has(source: Path, name: str) -> bool:
-    """Whether a record's ``meta`` has the field; in a dataset it is JSON text."""
-    with pq.ParquetFile(source) as file:
-        return any(
-            pc.any(pc.match_substring(batch.column(0), f'"{name}":')).as_py()
-            for batch in file.iter_batches(columns=["meta"])
-        )
+    """Whether a record of the dataset has the field in its ``meta``, which is JSON text there: of any split, since
+    those who load several want the same columns."""
+    for split in SPLITS:
+        with pq.ParquetFile(source.with_name(f"{split}.parquet")) as file:
+            for batch in file.iter_batches(columns=["meta"]):
+                if pc.any(pc.match_substring(batch.column(0), f'"{name}":')).as_py():
+                    return True
+    return False
 
 
 def _publish(draft: Path, path: Path) -> None:

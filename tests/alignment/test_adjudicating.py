@@ -136,6 +136,10 @@ def test_exports_in_parquet_say_which_tasks_were_adjudicated(project: Project, b
     one, other = batch.tasks.order_by("pk")
     adjudicate(one, [[2], [0, 1]], by="rita")
     made = export(build_dataset(project=project, batches=[batch]), shape="rankings", format="parquet")
+    held_out = export(
+        build_dataset(project=project, batches=[batch]), shape="rankings", split="held_out", format="parquet"
+    )
+    assert pq.read_schema(held_out.path) == pq.read_schema(made.path), "splits are loaded together"
     meta = {row["meta"]["task"]: row["meta"] for row in pq.read_table(made.path).to_pylist()}
     assert [meta[str(task.pk)]["adjudicated"] for task in (one, other)] == [True, None]
     assert "aspect" not in meta[str(one.pk)]
