@@ -13,6 +13,7 @@ from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from alignment.answers import JUDGED
 from alignment.consensus import Adherence, Rankings
 from alignment.consensus.fitting import MOST_ANNOTATORS
+from alignment.consensus.machines import held_share
 from alignment.judges.hearing import SHARE, judged_rankings, judges_in_use, machine_name
 from alignment.leaderboard import Leaderboard, leaderboard
 from alignment.models import Judgement, Round
@@ -45,7 +46,7 @@ class BoardChoice:
     style: bool = False
     """Whether what length and formatting do is taken out of the scores."""
     judges: bool = False
-    """Whether AI judges count beside people, with `alignment.judges.hearing.SHARE` at most."""
+    """Whether AI judges count beside people, held back as in datasets: `alignment.judges.hearing.SHARE` at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,8 @@ def _group(
     own = only(columns, members)
     adherence = Adherence() if len(own.annotators) <= MOST_ANNOTATORS else None
     machines = [name for name in machines if name in set(own.annotators)]
-    found = leaderboard(own, adherence=adherence, machines=machines, machine_share=SHARE, level=LEVEL)
+    share = held_share(SHARE, max(int(own.sizes.max()), 2))
+    found = leaderboard(own, adherence=adherence, machines=machines, machine_share=share, level=LEVEL)
     comparisons = comparisons_of(own)
     rows = []
     for each in found.standings:

@@ -204,7 +204,8 @@ def _left(run: Run, name: str) -> Iterator[dict[str, Any]]:
     except TrainingRefusal:  # it did not come so far, or somebody removed its files
         files = sorted(run_folder(run).glob(f"{name}-*.partial.jsonl"))
     for file in files:
-        for line in file.read_text(encoding="utf-8").splitlines():
+        # Not by splitlines: an answer may hold a line separator of Unicode's, which JSON leaves as it is.
+        for line in file.read_text(encoding="utf-8").split("\n"):
             try:
                 yield json.loads(line)
             except ValueError:  # the last line of an engine that was killed as it wrote

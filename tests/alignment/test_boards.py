@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from itertools import combinations
 from typing import Any
@@ -153,7 +153,7 @@ def test_what_cannot_be_chosen_is_refused(project: Project) -> None:
 
 def test_sources_that_nothing_links_stand_apart(project: Project) -> None:
     for pair in (("a", "b"), ("c", "d")):
-        rank(two_sources(project, pair), person(f"of-{pair[0]}"))
+        rank(batch_of(project, pair), person(f"of-{pair[0]}"))
     found = board(project)
     assert sorted(sorted(row.name for row in group.rows) for group in found.groups) == [
         ["a", "b"],
@@ -162,8 +162,9 @@ def test_sources_that_nothing_links_stand_apart(project: Project) -> None:
     assert all(abs(sum(row.score for row in group.rows)) < 1e-9 for group in found.groups)
 
 
-def two_sources(project: Project, pair: tuple[str, str], tasks: int = 3) -> Batch:
-    sources = [Source.objects.create(project=project, name=name, kind=Source.Kind.IMPORT) for name in pair]
+def batch_of(project: Project, names: Sequence[str], tasks: int = 3, overlap: int = 1) -> Batch:
+    """Tasks with a response of each source, the last of which is the best."""
+    sources = [Source.objects.create(project=project, name=name, kind=Source.Kind.IMPORT) for name in names]
     name = uuid.uuid4().hex[:8]
     rows = [{"prompt": f"{n} of {name}?", "key": name} for n in range(tasks)]
     import_prompts(project=project, rows=enumerate(rows, start=1))
@@ -174,7 +175,12 @@ def two_sources(project: Project, pair: tuple[str, str], tasks: int = 3) -> Batc
         for n, s in enumerate(sources)
     )
     return compose_batch(
-        project=project, name=name, prompts=prompts, sources=sources, responses_per_task=2, overlap=1
+        project=project,
+        name=name,
+        prompts=prompts,
+        sources=sources,
+        responses_per_task=len(names),
+        overlap=overlap,
     ).batch
 
 
@@ -195,6 +201,22 @@ def test_judges_count_only_where_they_are_asked_for_and_less_than_people(
     second = compose(5)
     answer(start_judging(judge=judge, batch=second))
     assert board(project, judges=True).judgements == 40
+
+
+def test_judges_do_not_turn_people_who_agree_however_many_sources_a_task_has(
+    project: Project, judge: Judge
+) -> None:
+    def best_last(question: str) -> str:
+        said, order = honest(question).split("RANKING: ")
+        best, *others = order.split(" > ")
+        return f"{said}RANKING: {' > '.join([*others, best])}"
+
+    batch = batch_of(project, "dcba", tasks=1, overlap=2)
+    for name in ("ada", "bob"):
+        rank(batch, person(name))
+    answer(start_judging(judge=judge, batch=batch), best_last)
+    heard = board(project, judges=True)
+    assert heard.judgements > 0 and names(heard) == ["a", "b", "c", "d"]
 
 
 def test_style_is_counted_once_and_taken_out(project: Project, compose: Compose) -> None:

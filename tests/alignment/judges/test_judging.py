@@ -109,14 +109,14 @@ def test_what_a_failed_run_had_answered_is_kept_and_the_rest_is_asked_later(
         {
             "id": each["id"],
             "index": 0,
-            "text": honest(each["prompt"][0]["content"]),
+            "text": "Read.\u2028\u0085" + honest(each["prompt"][0]["content"]),
             "tokens": 7,
             "finish": "stop",
         }
         for each in half
     ]
-    torn = "".join(json.dumps(line) + "\n" for line in lines) + '{"id": "'
-    (folder / "responses-0123.partial.jsonl").write_text(torn)
+    torn = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines) + '{"id": "'
+    (folder / "responses-0123.partial.jsonl").write_text(torn, encoding="utf-8")
     finish(first.run, state=State.FAILED, reason="The endpoint stayed busy.")
     take_in_all()
     assert judge.judgements.count() == 2
