@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from django.db import connection
 
+from annotation.intake.staging import drop_tables
 from annotation.models import Project, Prompt
 from annotation.near_duplicates import Splitter
 
@@ -23,8 +24,8 @@ def store_prompts(project: Project, tell: Callable[[], None]) -> int:
         tell: called between portions.
     """
     splitter = Splitter(project)
+    drop_tables(("new_prompt", "new_split"))
     with connection.cursor() as cursor:
-        cursor.execute("DROP TABLE IF EXISTS pg_temp.new_prompt, pg_temp.new_split")
         cursor.execute(
             "CREATE TEMP TABLE new_prompt ON COMMIT DROP AS "
             "SELECT row_number() OVER (ORDER BY line) AS n, once.* "

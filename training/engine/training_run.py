@@ -188,7 +188,7 @@ def refuse_other_world(spec: Spec) -> None:
 
 def refuse_impossible_sharding(spec: Spec) -> None:
     """Raise `Refused` where a model is to be divided and there are no GPUs to divide it among, or where it has
-    adapters: accelerate divides a base below them in other groups than those that a packed pass reads."""
+    adapters: that a packed pass reads a base right that accelerate divided below them was never shown."""
     world = spec.processes
     if spec.method.sharding == "fsdp" and spec.method.parameters.kind != "full" and world > 1:
         raise Refused(
