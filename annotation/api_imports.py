@@ -80,6 +80,9 @@ class ReportOut(serializers.Serializer):
     rows = serializers.IntegerField(help_text="In the file.")
     bad = serializers.IntegerField(help_text="Lines that were left out.")
     prompts = serializers.IntegerField(help_text="That were new.")
+    prompts_held_out = serializers.IntegerField(
+        required=False, help_text="Of the new ones. Imports of earlier versions did not count them."
+    )
     prompts_existing = serializers.IntegerField()
     responses = serializers.IntegerField()
     responses_existing = serializers.IntegerField()

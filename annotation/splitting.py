@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from annotation.models import Project, Prompt
+from annotation.models import Prompt
 
 FAR_OFF = 3.0
 """Standard deviations that a share of held-out prompts is off by where chance is no longer a reason."""
@@ -17,7 +17,7 @@ FAR_OFF = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """How many of a project's prompts are held out, beside the share that was asked for."""
+    """How many of some prompts are held out, beside the share that was asked for."""
 
     held_out: int
     prompts: int
@@ -29,12 +29,6 @@ class Held:
         of one template all go one way."""
         spread = math.sqrt(self.prompts * self.share * (1 - self.share))
         return abs(self.held_out - self.prompts * self.share) > FAR_OFF * spread
-
-
-def held_in(project: Project) -> Held:
-    """Count the project's prompts, but for those that are retired."""
-    prompts = project.prompts.filter(retired_at=None)
-    return Held(prompts.filter(split=Prompt.Split.HELD_OUT).count(), prompts.count(), project.held_out_share)
 
 
 def digest_of(messages: Sequence[Mapping[str, str]]) -> str:

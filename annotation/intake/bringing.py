@@ -140,6 +140,7 @@ def _refusal_of(bad: BadLines, seen: int) -> LinesWrong:
 
 COUNTS = (
     "prompts",
+    "prompts_held_out",
     "prompts_existing",
     "responses",
     "responses_existing",

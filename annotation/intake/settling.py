@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from annotation.intake.splits import store_prompts
 from annotation.intake.staging import drop_tables
-from annotation.models import MAX_OVERLAP, Batch, ImportedAnnotator, Project, Source, User
+from annotation.models import MAX_OVERLAP, Batch, ImportedAnnotator, Project, Prompt, Source, User
 from annotation.refusals import LineError, Refusal
 from annotation.rows import LARGEST_INDEX, MOST_ERRORS_LISTED
 
@@ -30,6 +30,8 @@ class Settled:
     """What was new and what was there, in numbers; and the batch, if there were new rankings."""
 
     prompts: int = 0
+    prompts_held_out: int = 0
+    """Of the new ones."""
     prompts_existing: int = 0
     responses: int = 0
     responses_existing: int = 0
@@ -105,7 +107,8 @@ def _sequence(table: str) -> str:
 def _prompts(project: Project, done: Settled, tell: Callable[[], None]) -> None:
     for table in ("stage_prompt", "stage_reply", "stage_card", "stage_vote", "stage_rating"):
         _run(f"ANALYZE {table}")
-    done.prompts = store_prompts(project, tell)
+    stored = store_prompts(project, tell)
+    done.prompts, done.prompts_held_out = stored.total(), stored[Prompt.Split.HELD_OUT]
     _derive(
         "known_prompt",
         "SELECT staged.digest, prompt.id FROM (SELECT DISTINCT digest FROM stage_prompt) staged "

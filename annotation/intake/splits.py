@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 
 from django.db import connection
@@ -15,15 +16,16 @@ AT_ONCE = 10_000
 """Prompts that are compared together; their shingles are held meanwhile, some ten kilobytes each."""
 
 
-def store_prompts(project: Project, tell: Callable[[], None]) -> int:
-    """Store the staged prompts that the project lacks, in the order of their lines; return how many.
+def store_prompts(project: Project, tell: Callable[[], None]) -> Counter[str]:
+    """Store the staged prompts that the project lacks, in the order of their lines; return how many came into which
+    split.
 
     The caller holds the lock of the project's row.
 
     Args:
         tell: called between portions.
     """
-    splitter = Splitter(project)
+    splitter, stored = Splitter(project), Counter[str]()
     drop_tables(("new_prompt", "new_split"))
     with connection.cursor() as cursor:
         cursor.execute(
@@ -61,5 +63,6 @@ def store_prompts(project: Project, tell: Callable[[], None]) -> int:
                 "FROM pg_temp.new_prompt JOIN pg_temp.new_split USING (n) WHERE n BETWEEN %s AND %s ORDER BY n",
                 (project.pk, *portion),
             )
+            stored.update(prompt.split for prompt in prompts)
             tell()
-    return int(count)
+    return stored

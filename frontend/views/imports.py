@@ -17,7 +17,7 @@ from annotation.intake.forms import FORMS
 from annotation.intake.previewing import Preview
 from annotation.models import Import
 from annotation.refusals import Refusal
-from annotation.splitting import held_in
+from annotation.splitting import Held
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
 from frontend.forms_imports import ImportReadingForm, ImportStartForm, ImportUploadForm
@@ -159,8 +159,16 @@ def _shown(job: Import) -> dict[str, Any]:
         "live": job.state in jobs.WAITING,
         "lines": job.errors[:LINES_SHOWN],
         "more_lines": max(0, job.bad - LINES_SHOWN),
-        "held": held_in(job.project) if job.state == State.SUCCEEDED else None,
+        "held": _held(job),
     }
+
+
+def _held(job: Import) -> Held | None:
+    """How its new prompts were split, where it brought some; imports of earlier versions did not count that."""
+    report = job.report or {}
+    if not report.get("prompts") or "prompts_held_out" not in report:
+        return None
+    return Held(report["prompts_held_out"], report["prompts"], job.project.held_out_share)
 
 
 def _same_file(job: Import) -> Import | None:

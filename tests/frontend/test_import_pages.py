@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from hashlib import sha256
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
+from annotation.importing import import_prompts
 from annotation.intake.carrying_out import carry_out
 from annotation.models import Import, Project
 
@@ -81,7 +83,7 @@ def test_an_import_is_started_and_reported(project: Project, as_role: AsRole) ->
     carry_out(job.pk)
     done = said(client, page)
     assert "The rankings are in the batch" in done and "Crowd" in done
-    assert "of the project’s 1 prompt" in done and "Chance alone" not in done
+    assert "of its 1 new prompt" in done and "Chance alone" not in done
     batch = project.batches.get()
     assert "came by the file" in said(client, reverse("batch", args=[project.slug, batch.pk]))
     assert "Crowd" in said(client, reverse("imports", args=[project.slug]))
@@ -95,6 +97,9 @@ def test_prompts_of_one_template_are_told_to_share_a_split(project: Project, as_
         f"Sum up chapter {n} of this book for somebody who has read none of the chapters before it.,A {n},B {n},first"
         for n in range(80)
     )
+    # The project has others, which are split as chance has it.
+    others = ({"prompt": sha256(str(n).encode()).hexdigest()} for n in range(200))
+    import_prompts(project=project, rows=enumerate(others, start=1))
     client = as_role("manager")
     page = upload(client, project, "\n".join(["question,first,second,best", *rows]))
     mapping = {"map_prompt": "question", "map_responses": "first, second", "map_winner": "best"}
@@ -102,7 +107,7 @@ def test_prompts_of_one_template_are_told_to_share_a_split(project: Project, as_
     client.post(f"{page}start/")
     carry_out(Import.objects.get().pk)
     done = said(client, page)
-    assert re.search(r"(0|80) of the project’s 80 prompts are held out; 20 % was asked for", done)
+    assert re.search(r"(0|80) of its 80 new prompts are held out; 20 % was asked for", done)
     assert "Chance alone would not split them so" in done
 
 

@@ -67,6 +67,7 @@ def test_votes_become_a_closed_batch_with_a_place_for_each_voter(project: Projec
         "rows": 4,
         "bad": 0,
         "prompts": 2,
+        "prompts_held_out": project.prompts.filter(split="held_out").count(),
         "prompts_existing": 0,
         "responses": 4,
         "responses_existing": 0,
