@@ -66,6 +66,28 @@ def test_without_a_network_one_goes_on_and_each_answer_is_sent_once(begin: Begin
     assert str(Ranking.objects.first().assignment.public_id) == first
 
 
+def test_who_waits_for_an_answer_to_be_sent_is_told_at_once_however_long_the_network_has_been_away(
+    begin: Begin,
+) -> None:
+    page = begin()
+    first = shown(page)
+    page.clock.install()
+    tries = []
+    page.on("requestfailed", lambda request: tries.append(request.url))
+    page.context.set_offline(True)
+    press(page, "1123")
+    page.keyboard.press("Enter")
+    gone(page, first)
+    for pause in (2, 4, 8, 16):  # seconds; the next one is longer than any
+        before = len(tries)
+        wait_for(lambda before=before: len(tries) > before or not page.wait_for_timeout(20))
+        page.clock.run_for(pause * 1000)
+
+    press(page, "1234")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("No connection to the server")
+
+
 def test_a_server_that_fails_each_time_is_told_from_no_connection_and_asked_again_by_hand(
     begin: Begin, picture: Picture
 ) -> None:

@@ -87,6 +87,11 @@ export class Outbox {
   /** Send at once, also what was given up. */
   again() {
     for (const key of [...this.#failures.keys()].filter((each) => this.#isGivenUp(each))) this.#failures.delete(key);
+    return this.hurry();
+  }
+
+  /** Send without the pause after a failure: somebody waits for it, and is to be told soon if it fails again. */
+  hurry() {
     dispatchEvent(new Event("retry-now"));
     return this.send();
   }

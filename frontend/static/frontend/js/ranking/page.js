@@ -96,7 +96,7 @@ async function goOn(sentence) {
   try {
     const renewed = await ahead.renewed();
     if (renewed) show(renewed, `${sentence} Next task.`);
-    else if (waitingFor && outbox.isWaiting(waitingFor)) await outbox.send();
+    else if (waitingFor && outbox.isWaiting(waitingFor)) await outbox.hurry();
     else await takeNext(sentence);
   } catch (error) {
     if (error instanceof Unreachable && waitingFor) troubled(error, {});
@@ -151,7 +151,7 @@ function answered(kind, body, sentence) {
   const prepared = back || isTold ? undefined : ahead.shift();
   if (prepared) return show(prepared, `${sentence} Next task.`);
   waitFor(key);
-  if (back || isTold) outbox.send();
+  if (back || isTold) outbox.hurry();
   else goOn(sentence);
 }
 
