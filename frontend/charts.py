@@ -29,7 +29,11 @@ CHARTS = (
     ("Calibration error", {"eval_calibration_error": "held out"}),
     (
         "KL from the model before, nats",
-        {"eval_kl": "held out", "kl": "responses drawn"},
+        {
+            "eval_kl": "held out",
+            "eval_forward_kl": "held out, by answers of the model before",
+            "kl": "responses drawn",
+        },
     ),
     (
         "Perplexity of general text",

@@ -96,19 +96,10 @@ class Answers:
     def __call__(self) -> Mapping[str, float]:
         """Return ``length`` of responses in tokens, the share that ``ended`` within `SAMPLE_TOKENS`, and for adapters
         ``kl``, an estimate of KL(policy ‖ model before training) a response in nats."""
-        network: Any = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
-        ends = end_tokens(network, self.tokenizer)
-        padding: Any = self.tokenizer.pad_token_id
-        request = Request(
-            prompts=[example.prompt for example in self.prompts],
-            uniforms=[self._uniforms(example.prompt) for example in self.prompts],
-            temperature=1.0,
-            top_p=1.0,
-            interrupt=self.interrupt,
-        )
-        drawn = [rows[0] for rows in draw(network, request, ends=ends, pad=padding)]
+        drawn = self.draw()
         shown = next(iter(zip(self.prompts, drawn, strict=True)))
         self.events.sample(shown[0].messages, str(self.tokenizer.decode(shown[1], skip_special_tokens=True)))
+        ends = self._ends()
         told = {
             "length": sum(map(len, drawn)) / len(drawn),
             "ended": sum(row[-1] in ends for row in drawn) / len(drawn),
@@ -116,6 +107,33 @@ class Answers:
         if isinstance(self.model, PeftModel):
             told["kl"] = float((self._score(drawn) - self._reference(drawn)).mean())
         return told
+
+    def draw(self) -> list[list[int]]:
+        """Return the tokens of an answer to each prompt, as the model is now.
+
+        Raises:
+            Stopped: as the interrupt asks.
+        """
+        was_training = self.model.training
+        self.model.eval()
+        request = Request(
+            prompts=[example.prompt for example in self.prompts],
+            uniforms=[self._uniforms(example.prompt) for example in self.prompts],
+            temperature=1.0,
+            top_p=1.0,
+            interrupt=self.interrupt,
+        )
+        padding: Any = self.tokenizer.pad_token_id
+        drawn = draw(self._network, request, ends=self._ends(), pad=padding)
+        self.model.train(was_training)
+        return [rows[0] for rows in drawn]
+
+    @property
+    def _network(self) -> Any:
+        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+
+    def _ends(self) -> list[int]:
+        return end_tokens(self._network, self.tokenizer)
 
     def _reference(self, drawn: Sequence[Tokens]) -> torch.Tensor:
         with self.model.disable_adapter():
@@ -129,3 +147,26 @@ class Answers:
     def _uniforms(self, prompt: Tokens) -> np.ndarray:
         key = int.from_bytes(hashlib.sha256(repr(tuple(prompt)).encode()).digest()[:16])
         return np.random.default_rng([self.seed, key]).random((1, SAMPLE_TOKENS), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardKL:
+    """How far a policy went from the model before training where that is no longer in memory: on answers that it gave
+    before, with the log-probabilities that they had then.
+
+    Args:
+        trainer: a `RankingTrainer`.
+        answers: examples of one response each, drawn at temperature 1 from the model before training, with references.
+        plan: their passes.
+    """
+
+    trainer: Any
+    answers: Examples
+    plan: StepPlan
+
+    def __call__(self) -> Mapping[str, float]:
+        """Return ``forward_kl``, an estimate of KL(model before training ‖ policy) a response in nats."""
+        assert self.answers.references is not None
+        now = self.trainer.log_probs(self.answers, self.plan)
+        gaps = [before[0] - after[0] for before, after in zip(self.answers.references, now, strict=True)]
+        return {"forward_kl": sum(gaps) / len(gaps)}

@@ -33,7 +33,7 @@ from training.engine.parameters import (
     refuse_qlora_if_impossible,
     with_adapters,
 )
-from training.engine.policy_measures import Answers, Retention, general_examples
+from training.engine.policy_measures import Answers, ForwardKL, Retention, general_examples
 from training.engine.preflight import Preflight
 from training.engine.progress import TrainingProgress
 from training.engine.ranking_trainer import RankingTrainer, diverged
@@ -116,8 +116,13 @@ def read_data(spec: Spec, tokenizer: PreTrainedTokenizerBase, events: Events) ->
         Refused: a file cannot be read, or there is nothing to learn from; the sentence names file and count.
     """
     method: TrainingMethod = spec.method
-    readings = [read_examples(spec.data.train, "data.train", method, tokenizer)]
     held_out_path = spec.data.held_out
+    if method.patience is not None and held_out_path is None:
+        raise Refused(
+            "`method.patience` goes by the loss on held-out data, and `data.held_out` names none: name a file of them, "
+            "or leave `patience` out."
+        )
+    readings = [read_examples(spec.data.train, "data.train", method, tokenizer)]
     if held_out_path is None:
         readings.append(Reading("data.held_out", spec.output, method.max_length))
     else:
@@ -125,12 +130,14 @@ def read_data(spec: Spec, tokenizer: PreTrainedTokenizerBase, events: Events) ->
     refuse_empty(readings[0], method)
     for reading in readings:
         refuse_foreign_tokens(reading, spec, tokenizer)
+        refuse_beyond_positions(reading, spec)
         if reading.sentence():
             events.log(reading.sentence())
     if held_out_path is not None and not readings[1].examples:
         events.log(
             f"`data.held_out` holds nothing to learn from ({readings[1].records} records), so nothing is "
-            "measured while training."
+            "measured while training"
+            + (", and nothing stops it early." if method.patience is not None else ".")
         )
     return readings[0], readings[1]
 
@@ -172,6 +179,23 @@ def refuse_foreign_tokens(reading: Reading, spec: Spec, tokenizer: PreTrainedTok
             f"`model`: its tokenizer does not fit it: {foreign} of the {len(reading.examples)} examples of "
             f"`{reading.where}` have tokens beyond the {known} that the model knows (the tokenizer makes "
             f"{len(tokenizer)}). Take the tokenizer that the model was trained with."
+        )
+
+
+def refuse_beyond_positions(reading: Reading, spec: Spec) -> None:
+    """Raise `Refused` if data are longer than the model has positions for: learned ones end there with an error in the
+    middle of a run, and others were never trained beyond."""
+    assert spec.model is not None
+    positions = getattr(load_config(spec.model).get_text_config(), "max_position_embeddings", None)
+    if positions is None:
+        return
+    longest = [len(e.prompt) + max(map(len, e.responses)) for e in reading.examples]
+    beyond = sum(length > positions for length in longest)
+    if beyond:
+        raise Refused(
+            f"`{reading.where}`: {beyond} of the {len(longest)} examples of {reading.path} are longer than the "
+            f"{positions} tokens that the model takes (the longest has {max(longest)}). Set `method.max_length` to "
+            f"{positions}, and say with `method.too_long` whether to cut them or to leave_out those responses."
         )
 
 
@@ -253,6 +277,8 @@ class TrainingRun:
         interrupt.check()
         self.work = estimate_work(network)
         self.layout = self._checked_layout(network, train)
+        if self.layout != self.method.layout:
+            preflight.estimate_again(self.layout)
         model = with_adapters(network, self.method.parameters, learner.task)
         examples = self._set(train)
         plan = self._plan(train, shuffle=True, batch_size=self.method.batch_size)
@@ -285,7 +311,7 @@ class TrainingRun:
             self._add_references(model, [retention[0]])
             self.trainer.measures.append(Retention(self.trainer, *retention))
         if held_out and learner.task == "CAUSAL_LM" and self.method.eval_samples:
-            self._answer(model, held_out[: self.method.eval_samples])
+            self._measure_answers(model, held_out[: self.method.eval_samples])
 
     def values(self, examples: Sequence[Example]) -> list[list[float]]:
         """Return the value that the objective orders responses by, for each of some examples; the same in every
@@ -351,18 +377,25 @@ class TrainingRun:
                     interrupt=self.interrupt,
                 )
 
-    def _answer(self, model: Any, examples: Sequence[Example]) -> None:
-        self.trainer.measures.append(
-            Answers(
-                model=model,
-                tokenizer=self.tokenizer,
-                prompts=examples,
-                seed=self.spec.seed,
-                layout_work=self.work,
-                events=self.events,
-                interrupt=self.interrupt,
-            )
+    def _measure_answers(self, model: Any, examples: Sequence[Example]) -> None:
+        answers = Answers(
+            model=model,
+            tokenizer=self.tokenizer,
+            prompts=examples,
+            seed=self.spec.seed,
+            layout_work=self.work,
+            events=self.events,
+            # One of several processes that left alone would keep the others waiting; they leave at the next pass.
+            interrupt=self.interrupt if self.arguments.world_size == 1 else Interrupt(None),
         )
+        self.trainer.measures.append(answers)
+        if self.method.parameters.kind != "full":
+            return
+        # Adapters can be switched off at any time; what every weight was is known before training only.
+        pairs = zip(examples, answers.draw(), strict=True)
+        told = self._measured([Example(e.prompt, (tuple(row),), messages=e.messages) for e, row in pairs])
+        self._add_references(model, [told[0]])
+        self.trainer.measures.append(ForwardKL(self.trainer, *told))
 
 
 def training_arguments(spec: Spec, *, examples: int, measure: bool) -> TrainingArguments:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from safetensors.torch import load
 from tests.training.engine.ppo_runs import ppo_spec
 from tests.training.engine.runs import Run, events_of, figures_of, models_of, training_spec, weights_of
 from tests.training.engine.two_processes import SHARDED
-from tests.training.engine.warm_engine import WarmEngine
+from tests.training.engine.warm_engine import DRAWING_PLACE, WarmEngine
 
 KINDS = ("dpo", "reward", "sft")
 Spec = dict[str, Any]
@@ -22,7 +24,14 @@ def spec_of(kind: str, folder: Path, model: Path) -> Spec:
     """16 rankings in 6 steps of 3: in the last step one process has nothing to do."""
     folder.mkdir(exist_ok=True)
     return training_spec(
-        kind, folder, model, batch_size=3, tokens_at_once=100, epochs=1, retention=kind == "sft"
+        kind,
+        folder,
+        model,
+        batch_size=3,
+        tokens_at_once=100,
+        epochs=1,
+        retention=kind == "sft",
+        activation_checkpointing=kind == "reward",
     )
 
 
@@ -76,6 +85,45 @@ def test_two_processes_end_where_one_ends(
         # Adam divides by the gradient's size, so that where it is all rounding, steps are as well.
         gap = (found[name] - weights).norm() / weights.norm()
         assert gap < 1e-2, f"{name}: {gap}"
+
+
+@pytest.mark.parametrize(
+    ("place", "step", "number"),
+    [
+        ("between passes", 4, signal.SIGKILL),
+        ("between passes", 4, signal.SIGTERM),
+        (DRAWING_PLACE, 0, signal.SIGTERM),
+    ],
+)
+def test_two_processes_of_which_one_is_stopped_go_on_from_a_checkpoint_and_end_where_unbroken_ones_end(
+    place: str,
+    step: int,
+    number: int,
+    together: Path,
+    tmp_path: Path,
+    tiny_model: Path,
+    warm_engine: WarmEngine,
+) -> None:
+    """The other one is stopped at the same step, or where it was killed, by torchrun."""
+    spec = {**spec_of("dpo", tmp_path, tiny_model), "processes": 2}
+    (tmp_path / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
+    call = "tests.training.engine.two_processes:run_one"
+    first, last = warm_engine.start_together(2, call, tmp_path, kill_last=(place, step, number))
+    ended, log = last.wait()
+    if number == signal.SIGKILL:
+        assert ended == -signal.SIGKILL, log
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+    else:
+        assert [ended, first.wait()[0]] == [75, 75], log
+    assert not models_of(spec)
+
+    for code, log in [process.wait() for process in warm_engine.start_together(2, call, tmp_path)]:
+        assert code == 0, log
+
+    unbroken = json.loads((together / "dpo.spec").read_text())
+    assert figures_of(spec, "loss") == figures_of(unbroken, "loss")
+    assert weights_of(spec) == weights_of(unbroken)
 
 
 def test_two_processes_draw_and_learn_what_one_does(

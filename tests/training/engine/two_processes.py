@@ -28,6 +28,16 @@ def main(folder: Path) -> int:
     return 0
 
 
+def run_one(folder: Path) -> int:
+    """Carry out the run of ``spec.json``; return its exit code."""
+    from training.engine.__main__ import leave_group
+    from training.engine.__main__ import main as run_engine
+
+    code = run_engine([str(folder / "spec.json")])
+    leave_group()
+    return code
+
+
 def gaps_when_sharded(family: str) -> tuple[float, float]:
     """Return by how much scores, and gradients relative to their size, of a model under FSDP2 differ from those of the
     whole one; each process computes rankings of its own."""

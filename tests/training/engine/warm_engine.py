@@ -72,8 +72,11 @@ class WarmEngine:
         order = {"start": str(folder / "spec.json"), "log": str(log), "kill": kill}
         return WarmRun(self.ask({**order, "variables": variables or {}}), log, self)
 
-    def start_together(self, count: int, call: str, folder: Path) -> list[WarmRun]:
-        """Start as many processes as one group, as torchrun would, that each call ``module:function`` with `folder`."""
+    def start_together(
+        self, count: int, call: str, folder: Path, kill_last: tuple[Any, ...] | None = None
+    ) -> list[WarmRun]:
+        """Start as many processes as one group, as torchrun would, that each call ``module:function`` with `folder`;
+        the last of them gets a signal as `start` says."""
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             port = found.getsockname()[1]
@@ -82,7 +85,8 @@ class WarmEngine:
         runs = []
         for rank in range(count):
             log = folder / f"process-{rank}.log"
-            order = {"call": call, "start": str(folder), "log": str(log), "kill": None}
+            kill = kill_last if rank == count - 1 else None
+            order = {"call": call, "start": str(folder), "log": str(log), "kill": kill}
             variables = group | {"RANK": str(rank), "LOCAL_RANK": str(rank)}
             runs.append(WarmRun(self.ask({**order, "variables": variables}), log, self))
         return runs
@@ -106,6 +110,8 @@ KILLING_PLACES = {
     "after a checkpoint": ("_save_checkpoint", "after"),
     "in an evaluation": ("outcome_of", "before"),
 }
+DRAWING_PLACE = "while answers are drawn"
+"""The same in measuring a policy; the step is the number of times that answers were drawn before."""
 PPO_PLACES = {
     "in a rollout": ("draw", "before"),
     "in scoring": ("estimate_advantages", "before"),
@@ -177,20 +183,25 @@ def become_engine(order: dict[str, Any]) -> None:
 
 def kill_itself(place: str, step: int, number: int = signal.SIGKILL) -> None:
     """Let this process send itself a signal, once, when training has come to a place and a global step."""
+    from training.engine.policy_measures import Answers
     from training.engine.ppo import PpoRun
     from training.engine.ranking_trainer import RankingTrainer
 
-    trainer: Any = PpoRun if place in PPO_PLACES else RankingTrainer
-    name, when = (KILLING_PLACES | PPO_PLACES)[place]
-    original = getattr(trainer, name)
+    owner: Any = PpoRun if place in PPO_PLACES else Answers if place == DRAWING_PLACE else RankingTrainer
+    name, when = (KILLING_PLACES | PPO_PLACES | {DRAWING_PLACE: ("draw", "before")})[place]
+    original = getattr(owner, name)
     sent = False
+    calls = -1
 
     def reached(self: Any) -> bool:
-        steps = self.steps_done if trainer is PpoRun else self.state.global_step
+        if owner is Answers:
+            return calls == step
+        steps = self.steps_done if owner is PpoRun else self.state.global_step
         return bool(steps == step)
 
     def killing(self: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal sent
+        nonlocal sent, calls
+        calls += 1
         if when == "before" and reached(self) and not sent:
             sent = True
             os.kill(os.getpid(), number)
@@ -200,7 +211,7 @@ def kill_itself(place: str, step: int, number: int = signal.SIGKILL) -> None:
             os.kill(os.getpid(), number)
         return value
 
-    setattr(trainer, name, killing)
+    setattr(owner, name, killing)
 
 
 if __name__ == "__main__":
