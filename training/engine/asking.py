@@ -14,7 +14,7 @@ from training.engine.ppo_setup import read_tasks, reward_folders
 from training.engine.preflight import Estimating, as_record, refuse_too_big, table
 from training.engine.refusal import Refused
 from training.engine.spec import TRAINS, Spec
-from training.engine.training_run import read_data
+from training.engine.training_run import read_data, refuse_impossible_sharding
 
 
 def tell_needs(spec: Spec) -> None:
@@ -27,6 +27,8 @@ def tell_needs(spec: Spec) -> None:
     if spec.kind not in TRAINS:
         raise Refused(f"Only runs of kind {', '.join(TRAINS)} have a preflight, not {spec.kind}.")
     assert spec.model is not None, "a training run has a model"
+    if spec.kind != "ppo":
+        refuse_impossible_sharding(spec)
     if spec.method.parameters.kind == "qlora":
         refuse_qlora_if_impossible()
     tokenizer, silent, device = load_tokenizer(spec.model), Events(spec.output, silent=True), choose_device()

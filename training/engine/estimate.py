@@ -32,7 +32,7 @@ from training.engine.needs import (
     seconds_of,
     training_operations,
 )
-from training.engine.packing import Work
+from training.engine.packing import Layout, Work
 from training.engine.policy_measures import SAMPLE_TOKENS, WINDOW
 from training.engine.spec import Spec
 from training.engine.step_plan import Cadence, Pass, StepPlan
@@ -102,6 +102,7 @@ class Estimator:
         device: where it is to run.
         processes: how many share the work.
         rank: which of them this is.
+        layout: how examples are laid out; by default as the spec asks.
     """
 
     def __init__(
@@ -113,6 +114,7 @@ class Estimator:
         *,
         processes: int = 1,
         rank: int = 0,
+        layout: Layout | None = None,
     ) -> None:
         self.setup = Setup.of(spec.method, device)
         self._spec = spec
@@ -122,6 +124,7 @@ class Estimator:
         self._device = device
         self._processes = processes
         self._rank = rank
+        self._layout: Layout = layout or spec.method.layout
         self._scores_tokens = spec.kind != "reward"
         self._shapes: dict[Kind, ModelShape] = {}
         self._passes: dict[int, list[list[tuple[Pass, PassSize]]]] = {}
@@ -187,7 +190,7 @@ class Estimator:
         """Return this process's passes of each epoch."""
         if tokens_at_once not in self._passes:
             branchings = [example.branching for example in self._train]
-            work, layout = self._work(self.setup.kind), self._method.layout
+            work, layout = self._work(self.setup.kind), self._layout
             epochs = math.ceil(self._method.epochs)
             plan = StepPlan(
                 branchings,
@@ -256,7 +259,9 @@ class Estimator:
             drawn = SAMPLE_TOKENS * (token + (seconds_of(0, shape.layers, 1, device) if answers else 0.0))
         has_references = isinstance(self._method, DpoMethod)
         return {
-            "reference": once + unseen + general if has_references else 0.0,
+            "reference": (once + unseen if has_references else 0.0)
+            + general
+            + (drawn if setup.kind == "full" else 0.0),
             "training": an_epoch * self._method.epochs + steps * trained * UPDATE_BYTES / traffic,
             "measuring": measurements * (judged + general + drawn),
         }

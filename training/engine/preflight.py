@@ -10,6 +10,7 @@ import importlib.util
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -25,6 +26,7 @@ from training.engine.examples import Example
 from training.engine.memory import PeakMemory, free_memory, give_freed_memory_back
 from training.engine.needs import Setup, smaller_setups
 from training.engine.objectives import Objective
+from training.engine.packing import Layout
 from training.engine.parameters import QLORA_PACKAGE
 from training.engine.refusal import Refused
 from training.engine.spec import Spec
@@ -86,7 +88,8 @@ class Preflight:
         self._binding: bool = spec.method.preflight
         self._sharded = spec.method.sharding != "none"
         self._memory = PeakMemory(arguments.device)
-        self._estimator = Estimator(
+        self._estimator_in = partial(
+            Estimator,
             spec,
             train,
             held_out,
@@ -94,16 +97,11 @@ class Preflight:
             processes=arguments.world_size,
             rank=arguments.process_index,
         )
-        if free is None:
-            free = min(self._of_all(free_memory(arguments.device)))
-        self.estimate = self._estimator.estimate(self._estimator.setup, free)
-        if arguments.device.type == "cpu" and self.estimate.most_growth > SHARE_FOR_COMFORT * free:
-            give_freed_memory_back()
         self._tried: dict[str, float] | None = None
         self._started = time.perf_counter()
-        events.log(sentence(self.estimate))
-        if self._binding:
-            refuse_too_big(self.estimate, self._estimator)
+        self._go_by(
+            self._estimator_in(), min(self._of_all(free_memory(arguments.device))) if free is None else free
+        )
 
     def __enter__(self) -> Self:
         self._memory.__enter__()
@@ -113,6 +111,23 @@ class Preflight:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._memory.__exit__(kind, error, trace)
+
+    def estimate_again(self, layout: Layout) -> None:
+        """Go by another layout than the spec asks for, since the model takes no other.
+
+        Raises:
+            Refused: the run does not fit in it; the sentence says what would.
+        """
+        self._go_by(self._estimator_in(layout=layout), self.estimate.free)
+
+    def _go_by(self, estimator: Estimator, free: int) -> None:
+        self._estimator = estimator
+        self.estimate = estimator.estimate(estimator.setup, free)
+        if self._arguments.device.type == "cpu" and self.estimate.most_growth > SHARE_FOR_COMFORT * free:
+            give_freed_memory_back()
+        self._events.log(sentence(self.estimate))
+        if self._binding:
+            refuse_too_big(self.estimate, estimator)
 
     def try_out(self, model: Any, examples: Examples, objective: Objective) -> None:
         """Carry out the dearest pass once, if the run is long enough to be worth it, and go by what it took.

@@ -280,6 +280,28 @@ def test_a_refused_run_is_started_all_the_same_without_preflight(spec: dict[str,
     assert not preflight(spec, 2**20).estimate.fits
 
 
+def test_where_a_model_takes_no_trees_the_estimate_is_made_again_for_rows_of_one_response(
+    spec: dict[str, Any],
+) -> None:
+    """Which need more than trees that share a long prompt."""
+    from training.engine.refusal import Refused
+
+    long = [
+        replace(each, prompt=[{"role": "user", "content": "How is the day? " * 40}]) for each in rankings(24)
+    ]
+    write_rankings(Path(spec["data"]["train"]), long)
+    spec["method"] |= {"layout": "tree", "tokens_at_once": 4096}
+    check = preflight(spec, 2**40)
+    trees = check.estimate
+    check.estimate_again("alone")
+
+    assert check.estimate.needed > trees.needed
+    assert logged(spec).count("Estimate: ") == 2
+    tight = preflight(spec, trees.needed)
+    with pytest.raises(Refused, match="It would fit with"):
+        tight.estimate_again("alone")
+
+
 def test_a_pass_that_runs_out_of_memory_is_refused_with_what_would_fit(spec: dict[str, Any]) -> None:
     import torch
 
@@ -414,6 +436,18 @@ def test_asking_prints_the_estimate_and_writes_nothing(
     assert any(line.startswith("memory needed") for line in lines)
     assert json.loads(last)["fits"]
     assert not Path(spec["output"]).exists()
+
+
+def test_asking_refuses_what_the_run_would_refuse(
+    spec: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from training.engine.__main__ import main
+
+    spec["method"] |= {"sharding": "fsdp", "parameters": {"kind": "full"}}
+    (tmp_path / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
+
+    assert main(["--preflight", str(tmp_path / "spec.json")]) == 2
+    assert "`method.sharding` fsdp" in capsys.readouterr().err
 
 
 def test_asking_after_a_run_that_does_not_train_is_refused(
