@@ -23,6 +23,9 @@ CHECKPOINTS_FOLDER = "checkpoints"
 CHECKPOINTS_KEPT = 2
 """The newest ones stay on the disk: one to resume from, and the one before it; and the best one, if it is another."""
 
+_TORCH_WRITES = ("PytorchStreamWriter", "inline_container", "iostream")
+"""What torch names in the RuntimeError of a file that it cannot write."""
+
 _WHOLE = re.compile(r"checkpoint-(\d+)")
 
 
@@ -120,6 +123,8 @@ class WholeCheckpoints(Trainer):
         try:
             yield
         except (OSError, RuntimeError, SafetensorError) as error:
+            if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in _TORCH_WRITES):
+                raise
             kept = newest_checkpoint(folder)
             free = shutil.disk_usage(folder).free // 2**20
             raise Unavailable(

@@ -309,6 +309,21 @@ def test_a_run_stopped_by_a_signal_ends_where_an_unbroken_one_ends(
     assert weights_of(spec) == weights_left_alone(spec, run_warm, unbroken)
 
 
+def test_what_fails_in_a_checkpoint_for_another_reason_is_not_called_a_full_disk(
+    spec: dict[str, Any], run_here: Callable[[dict[str, Any]], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Any, folder: str) -> None:
+        raise RuntimeError("a collective timed out")
+
+    monkeypatch.setattr("training.engine.ranking_trainer.RankingTrainer._save_optimizer_and_scheduler", fail)
+
+    assert run_here(spec) == 1
+
+    (error,) = events_of(spec, "error")
+    assert "a collective timed out" in error["sentence"]
+    assert "MiB are free" not in error["sentence"]
+
+
 def test_a_full_disk_fails_with_a_sentence_and_the_run_goes_on_when_there_is_room(
     spec: dict[str, Any], start_warm: Start, run_warm: Run, unbroken: dict[str, bytes]
 ) -> None:
