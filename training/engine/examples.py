@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import TemplateError
+
 from training.engine.conversation import Message, check_prompt, render
 from training.engine.methods import RankingMethod, TrainingMethod
 from training.engine.models import encode_prompt
@@ -85,13 +87,20 @@ class Reading:
     """Responses that were left out, or that nothing tells apart within the limit."""
 
     def sentence(self) -> str:
-        """Say what was cut or left out; empty if nothing was."""
-        if not self.cut and not self.left_out:
-            return ""
-        return (
-            f"With `method.max_length` {self.limit}, {self.cut} responses of `{self.where}` have their end cut off and "
-            f"{self.left_out} are left out; {len(self.examples)} of {self.records} records are learned from."
-        )
+        """Say what was cut, left out or passed over; empty if nothing was."""
+        told = []
+        if self.cut or self.left_out:
+            told.append(
+                f"With `method.max_length` {self.limit}, {self.cut} responses of `{self.where}` have their end cut off "
+                f"and {self.left_out} are left out."
+            )
+        if self.silent:
+            told.append(
+                f"{self.silent} records of `{self.where}` say nothing (no preference or no reply, or of weight 0)."
+            )
+        if told:
+            told.append(f"{len(self.examples)} of {self.records} records are learned from.")
+        return " ".join(told)
 
 
 def read_examples(
@@ -309,7 +318,10 @@ def _best(wanted: int | None, number: Mapping[int, int], tiers: Sequence[Sequenc
 
 
 def _conversation_tokens(tokenizer: PreTrainedTokenizerBase, messages: list[Message]) -> list[int]:
-    ids: Any = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
+    try:
+        ids: Any = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
+    except TemplateError as error:  # some take a question and not the reply to it
+        raise Refused(f"The model's chat template does not take the conversation: {error}.") from error
     return list(ids)
 
 

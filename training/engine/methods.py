@@ -216,15 +216,16 @@ class TrainingMethod:
     save_steps: int | None = setting(None, at_least=1)
     """Optimizer steps between checkpoints, which is what a crash can cost. None: a tenth of the run, 50 at most."""
     eval_saves: int | None = setting(None, at_least=1)
-    """Held-out data are measured at each so-many-th checkpoint, and at the end. None: at each where `save_steps` is
-    given, else at each fifth, twice in a short run."""
+    """Held-out data are measured at each so-many-th checkpoint, and at the end. None: at each where `save_steps` or
+    `patience` is given, else at each fifth, twice in a short run."""
     log_steps: int = setting(1, at_least=1)
     """Optimizer steps between metric events."""
     keep_best: bool = setting(True)
     """Whether the artifact is the checkpoint with the lowest held-out loss rather than the last; without held-out data
     it is the last."""
     patience: int | None = setting(None, at_least=1)
-    """Stop after so many measurements in a row without a lower held-out loss (early stopping). None: never."""
+    """Stop after so many measurements in a row without a lower held-out loss (early stopping); needs held-out data.
+    None: never."""
     retention: bool = setting(True)
     """Whether the perplexity of a fixed general text is measured beside held-out data, against the model before
     training: it rises when the model forgets (policies only)."""

@@ -70,7 +70,7 @@ def load_model(
     merge_dtype = torch.float32 if model.adapters and device.type == "cpu" else dtype
     base = locate_base(model.base)
     tokenizer = _load_tokenizer(base, model.base)
-    network: Any = _load_network(base, model.base, merge_dtype, device)
+    network: Any = load_weights(base, model.base, merge_dtype).to(device)
     for adapter in model.adapters:
         network = _apply(network, Path(adapter), merge_dtype, device)
     return network.to(dtype=dtype).eval(), tokenizer
@@ -241,7 +241,15 @@ def _load_tokenizer(base: str, name: str) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _load_network(base: str, name: str, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+def load_weights(base: str, name: str, dtype: torch.dtype, **options: Any) -> Any:
+    """Return a base model without any adapters; raises as `load_model`.
+
+    Args:
+        base: as `locate_base` returns it.
+        name: what errors call it.
+        dtype: of the weights.
+        options: further ones of `from_pretrained`.
+    """
     architectures = _from_pretrained(AutoConfig, base, name).architectures or []
     # transformers would load its layers, and a head of its embeddings where they are tied, without a word.
     if any(each.endswith(CLASSIFIER) for each in architectures):
@@ -249,8 +257,7 @@ def _load_network(base: str, name: str, dtype: torch.dtype, device: torch.device
             f"The model {name} is a reward model ({', '.join(architectures)}): it gives responses numbers and writes "
             "none. Take the model that it was made of."
         )
-    network = _from_pretrained(AutoModelForCausalLM, base, name, dtype=dtype, use_safetensors=True)
-    return network.to(device=device)
+    return _from_pretrained(AutoModelForCausalLM, base, name, dtype=dtype, use_safetensors=True, **options)
 
 
 def _from_pretrained(auto_class: Any, base: str, name: str, **options: Any) -> Any:
@@ -287,7 +294,7 @@ def _apply(
     network: PreTrainedModel, folder: Path, dtype: torch.dtype, device: torch.device
 ) -> PreTrainedModel:
     if (folder / "config.json").is_file() and not (folder / "adapter_config.json").is_file():
-        return _load_network(locate_base(str(folder)), str(folder), dtype, device)
+        return load_weights(locate_base(str(folder)), str(folder), dtype).to(device)
     if not (folder / "adapter_model.safetensors").is_file() or not (folder / "adapter_config.json").is_file():
         raise Refused(
             f"The adapter folder {folder} must hold adapter_config.json and adapter_model.safetensors."

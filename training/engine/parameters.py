@@ -14,12 +14,18 @@ from typing import Any, Literal
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from torch import nn
-from transformers import AutoModelForCausalLM, BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 from trl.trainer import disable_dropout_in_model
 
-from training.engine.files import models_cache
+from training.engine.files import models_cache, put_in_place
 from training.engine.methods import ModelSpec, ParametersSpec
-from training.engine.models import load_model, load_tokenizer, locate_base, model_fingerprint
+from training.engine.models import (
+    load_model,
+    load_tokenizer,
+    load_weights,
+    locate_base,
+    model_fingerprint,
+)
 from training.engine.refusal import Refused
 
 Task = Literal["CAUSAL_LM", "SEQ_CLS"]
@@ -119,21 +125,21 @@ def _load_4bit(model: ModelSpec, device: torch.device) -> tuple[PreTrainedModel,
     tokenizer = load_tokenizer(model)
     folder = merged_folder(model) if model.adapters else locate_base(model.base)
     on_gpu = device.type == "cuda"
+    dtype = torch.bfloat16 if on_gpu else torch.float32
     try:
-        network: Any = AutoModelForCausalLM.from_pretrained(
-            folder,
-            trust_remote_code=False,
-            use_safetensors=True,
+        network: Any = load_weights(
+            str(folder),
+            model.base,
+            dtype,
             quantization_config=BitsAndBytesConfig(
                 load_in_4bit=True,
                 bnb_4bit_quant_type="nf4",
                 bnb_4bit_use_double_quant=True,
-                bnb_4bit_compute_dtype=torch.bfloat16 if on_gpu else torch.float32,
+                bnb_4bit_compute_dtype=dtype,
             ),
-            dtype=torch.bfloat16 if on_gpu else torch.float32,
             device_map={"": device},
         )
-    except (ValueError, ImportError) as error:
+    except ImportError as error:
         raise Refused(
             f"`method.parameters.kind` qlora: the model cannot be had in 4 bits: {error} Choose lora."
         ) from error
@@ -164,7 +170,7 @@ def merged_folder(model: ModelSpec) -> Path:
         network, _ = load_model(model, "training", torch.device("cpu"))
         network.save_pretrained(temporary)
         try:
-            temporary.rename(folder)
+            put_in_place(temporary, folder)
         except OSError:  # another process was first
             shutil.rmtree(temporary, ignore_errors=True)
     return folder

@@ -45,7 +45,8 @@ class Cadence:
         """Return that of a run over so many examples."""
         steps = math.ceil(math.ceil(examples / method.batch_size) * method.epochs)
         save = method.save_steps or min(LONGEST_SAVE_STEPS, max(1, steps // 10))
-        return cls(steps, save, save * (method.eval_saves or (5 if method.save_steps is None else 1)))
+        each = method.save_steps is not None or method.patience is not None
+        return cls(steps, save, save * (method.eval_saves or (1 if each else 5)))
 
 
 class StepPlan(torch.utils.data.Sampler[Pass]):

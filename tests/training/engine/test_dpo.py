@@ -157,7 +157,9 @@ def test_full_training_leaves_whole_weights(spec: Spec, run_warm: Run) -> None:
     tuned = AutoModelForCausalLM.from_pretrained(folder).state_dict()
     base = AutoModelForCausalLM.from_pretrained(spec["model"]["base"]).state_dict()
     assert any((tuned[name] != base[name]).any() for name in base)
-    assert "eval_kl" not in {name for row in events_of(spec, "metric") for name in row["values"]}
+    told = {name for row in events_of(spec, "metric") for name in row["values"]}
+    assert "eval_forward_kl" in told
+    assert "eval_kl" not in told, "it would take the model before training, which is gone"
 
 
 def test_the_next_round_trains_on_what_the_last_one_made(spec: Spec, run_warm: Run) -> None:
@@ -436,6 +438,19 @@ def test_what_cannot_be_trained_is_refused_with_what_could(
 
     (error,) = events_of(spec, "error")
     assert all(word in error["sentence"] for word in words), error
+
+
+def test_4_bits_without_their_package_are_refused_before_anything_is_loaded(
+    spec: Spec, run_here: Callable[[Spec], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.engine.parameters.QLORA_PACKAGE", "bitsandbytes_of_another_machine")
+    monkeypatch.setattr("training.engine.training_run.load_tokenizer", lambda model: pytest.fail("loaded"))
+    spec["method"]["parameters"] = {"kind": "qlora"}
+
+    assert run_here(spec) == 2
+
+    (error,) = events_of(spec, "error")
+    assert "needs the package bitsandbytes, which is not installed here" in error["sentence"]
 
 
 def test_adapters_on_a_divided_model_are_refused(spec: Spec) -> None:

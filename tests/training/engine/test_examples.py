@@ -253,10 +253,13 @@ def test_data_that_say_nothing_are_refused_with_their_count(
     assert "`data.train`" in str(refusal.value)
 
 
-def test_what_says_nothing_beside_what_does_is_passed_over(read: Read) -> None:
+def test_what_says_nothing_beside_what_does_is_passed_over_and_counted(read: Read, tmp_path: Path) -> None:
     reading = read([TIED, ranked("a", "b"), UNRANKED])
 
     assert (len(reading.examples), reading.records, reading.silent) == (1, 3, 2)
+    (told,) = [row["text"] for row in read_lines(tmp_path / "run" / "events.jsonl") if row["event"] == "log"]
+    assert told.startswith("2 records of `data.train` say nothing")
+    assert told.endswith("1 of 3 records are learned from.")
 
 
 LONG = [
@@ -353,10 +356,13 @@ def test_data_of_which_nothing_fits_are_refused(read: Read, too_long: str) -> No
     assert "2 are left out" in str(refusal.value)
 
 
+@pytest.mark.parametrize("when", ["true", "messages[-1]['role'] == 'assistant'"])
 def test_a_template_that_does_not_take_a_conversation_is_refused(
-    make_spec: Callable[..., Spec], tokenizer: PreTrainedTokenizerBase
+    when: str, make_spec: Callable[..., Spec], tokenizer: PreTrainedTokenizerBase
 ) -> None:
-    tokenizer.chat_template = "{{ raise_exception('No system message, please.') }}"
+    tokenizer.chat_template = (
+        f"{{% if {when} %}}{{{{ raise_exception('No system message, please.') }}}}{{% endif %}}"
+    )
 
     with pytest.raises(Refused, match="chat template does not take the conversation: No system message"):
         read_examples(
@@ -397,6 +403,32 @@ def test_a_tokenizer_that_makes_tokens_beyond_the_models_is_refused_by_count(
     )
 
 
+def test_data_longer_than_the_model_has_positions_for_are_refused_by_count(
+    make_spec: Callable[..., Spec], tokenizer: PreTrainedTokenizerBase, tiny_model: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    tokenizer.save_pretrained(model)
+    config = AutoConfig.from_pretrained(tiny_model)
+    config.max_position_embeddings = 64
+    config.save_pretrained(model)
+    (model / "model.safetensors").write_bytes(b"")
+    spec = make_spec(LONG, model=model)
+
+    with pytest.raises(Refused) as refusal:
+        read_data(spec, tokenizer, Events(spec.output))
+
+    assert "2 of the 3 examples of" in str(refusal.value)
+    assert "longer than the 64 tokens" in str(refusal.value)
+    assert "`method.max_length` to 64" in str(refusal.value)
+    fitting = make_spec(LONG, model=model, max_length=64, too_long="cut")
+    assert len(read_data(fitting, tokenizer, Events(spec.output))[0].examples) == 2
+
+
+def test_patience_without_held_out_data_is_refused(read: Read) -> None:
+    with pytest.raises(Refused, match=r"`method.patience` goes by the loss on held-out data"):
+        read([RANKING], patience=2)
+
+
 @pytest.mark.parametrize("held_out", [[], [TIED]])
 def test_held_out_data_that_say_nothing_stop_nothing_and_are_told(
     make_spec: Callable[..., Spec],
@@ -411,5 +443,5 @@ def test_held_out_data_that_say_nothing_stop_nothing_and_are_told(
     train, measured = read_data(dataclasses.replace(spec, data=data), tokenizer, Events(spec.output))
 
     assert (len(train.examples), len(measured.examples)) == (1, 0)
-    (told,) = [row["text"] for row in read_lines(spec.output / "events.jsonl") if row["event"] == "log"]
+    told = [row["text"] for row in read_lines(spec.output / "events.jsonl") if row["event"] == "log"][-1]
     assert f"`data.held_out` holds nothing to learn from ({len(held_out)} records)" in told

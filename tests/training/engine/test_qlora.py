@@ -73,6 +73,17 @@ def test_a_merged_model_is_whole_again(
     )
 
 
+def test_a_reward_model_is_no_base_in_4_bits_either(
+    tmp_path: Path, whole_reward: Path, run_here: Callable[[Spec], int]
+) -> None:
+    spec = training_spec("dpo", tmp_path, whole_reward, parameters=QLORA)
+
+    assert run_here(spec) == 2
+
+    (error,) = events_of(spec, "error")
+    assert "is a reward model" in error["sentence"]
+
+
 def test_a_model_that_cannot_be_quantized_is_refused_in_a_sentence(
     tmp_path: Path, tiny_model: Path, run_here: Callable[[Spec], int]
 ) -> None:

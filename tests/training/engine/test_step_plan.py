@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from training.engine.methods import SftMethod
 from training.engine.packing import Branching, Layout, Work, plan_rows
-from training.engine.step_plan import Pass, StepPlan
+from training.engine.step_plan import Cadence, Pass, StepPlan
 
 WORK = Work(attention=0.01)
 
@@ -152,3 +154,12 @@ def test_a_process_for_which_nothing_is_left_is_idle(world: int) -> None:
 
     assert [chosen.idle for chosen in passes].count(False) == 1
     assert all(chosen.examples == (0,) for chosen in passes)
+
+
+def test_patience_measures_at_each_checkpoint() -> None:
+    """Else a run would be measured twice, and could never stop."""
+    method = SftMethod(batch_size=8)
+
+    assert Cadence.of(method, 800) == Cadence(steps=100, save=10, measure=50)
+    assert Cadence.of(replace(method, patience=2), 800) == Cadence(steps=100, save=10, measure=10)
+    assert Cadence.of(replace(method, patience=2, eval_saves=3), 800) == Cadence(100, 10, 30)
