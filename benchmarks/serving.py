@@ -1,11 +1,12 @@
 """Serving annotators: how many submissions a second, and how long from one to the next task, by everything on one
-machine: this client, the web with two workers as the Procfile starts it, and PostgreSQL.
+machine: this client, the web with two workers as the Procfile starts it, and PostgreSQL; all that is started here on
+the same two cores.
 
 C annotators at once, each with a session and a connection, submit a ranking and read the next task out of the answer,
 HTML and all, without a pause to think; so each waits for all the others, C / rate seconds. One more level is of people
-who think for a second. Tasks have 4 replies of some 200 words and overlap 3. Each level is measured in a batch of few
-tasks and in one of many, in turn; what counts as flat is the median of the ratios of their rates. What the annotators
-were told is compared with the database in the end.
+who think for a second, whose page asks for the task after the next one while they do. Tasks have 4 replies of some 200
+words and overlap 3. Each level is measured in a batch of few tasks and in one of many, in turn; what counts as flat is
+the median of the ratios of their rates. What the annotators were told is compared with the database in the end.
 
 The database is one of its own on the server of DATABASE_URL, or on the embedded one, and is dropped in the end.
 """
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 RESULTS = Path(__file__).resolve().parent / "results"
 WORKERS = 2
+CORES = 2
 AT_ONCE = 32  # the level that the targets are about
 PAUSE = 1.0  # seconds that one who thinks does so on average, which is far less than anybody needs
 PEER = "Label Studio 1.23 on such a machine, cited"
@@ -84,6 +86,8 @@ class Level:
 
 def main() -> int:
     options = _options()
+    # What is started from here inherits it: the web, and the embedded PostgreSQL.
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     # Ended by a signal it drops its database all the same.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with own_database() as postgresql:
@@ -141,7 +145,7 @@ def _measure(options: argparse.Namespace, postgresql: str) -> int:
         "bench": "serving",
         "machine": machine(("Django", "gunicorn", "psycopg"))
         | {"python": sys.version.split()[0], "postgresql": postgresql},
-        "settings": vars(options) | {"workers": WORKERS, "responses": 4, "overlap": 3},
+        "settings": vars(options) | {"cores": CORES, "workers": WORKERS, "responses": 4, "overlap": 3},
         "cited": {PEER: PEER_FIGURES},
         "figures": figures,
         "targets": targets,

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from benchmarks.serving_content import Annotator
 
@@ -100,6 +101,7 @@ class _Desk:
     def __init__(self, annotator: Annotator, port: int, slug: str) -> None:
         self.port = port
         self.page = f"/projects/{slug}/rank/"
+        self.user = annotator.user
         self.headers = (
             f"Host: 127.0.0.1:{port}\r\nAccept: application/json\r\n"
             f"Cookie: sessionid={annotator.session}; csrftoken={CSRF}\r\nX-CSRFToken: {CSRF}\r\n"
@@ -121,7 +123,9 @@ class _Desk:
             key = uuid.uuid4()
             began = time.perf_counter()
             try:
-                html = await self._submit(task, key, tally)
+                # Who waits for the next task gets it with the receipt; who has had the time to read has it already,
+                # and what they then have asked for is the one after it.
+                html = await self._submit(task, key, tally, wants_next=not pause)
                 tally.acknowledged.append((key, task.assignment))
                 task = task_of(html) if html is not None else await self._next()
             except Failed as error:
@@ -130,15 +134,24 @@ class _Desk:
             tally.began.append(began)
             tally.ended.append(time.perf_counter())
 
-    async def _submit(self, task: Shown, key: uuid.UUID, tally: Tally) -> str | None:
+    async def _submit(self, task: Shown, key: uuid.UUID, tally: Tally, *, wants_next: bool) -> str | None:
         """Submit a ranking; the same again where the server failed, as the page does. Returns the next task's HTML,
-        if it came with the answer."""
+        if it was wanted and came with the receipt."""
         order = task.numbers[:]
         self.dice.shuffle(order)
         tiers = [[number] for number in order]
         if self.dice.random() < 0.2:
             tiers[1:3] = [tiers[1] + tiers[2]]
-        body = {"lease": task.lease, "key": str(key), "tiers": tiers, "rationale": "", "seconds": 41.5}
+        body = {
+            "lease": task.lease,
+            "key": str(key),
+            "tiers": tiers,
+            "rationale": "",
+            "seconds": 41.5,
+            "annotator": self.user,
+            "besides": [str(task.assignment)] if wants_next else None,
+            "since": _midnight(),
+        }
         for attempt in range(1, TRIES + 1):
             try:
                 answer = await self._post(f"{self.page}{task.assignment}/submit/", body)
@@ -151,7 +164,8 @@ class _Desk:
         return str(html) if html is not None else None
 
     async def _next(self) -> Shown | None:
-        return task_of(str((await self._post(f"{self.page}next/", {}))["html"]))
+        body = {"besides": [], "since": _midnight()}
+        return task_of(str((await self._post(f"{self.page}next/", body))["html"]))
 
     async def _post(self, path: str, body: dict[str, object]) -> dict[str, object]:
         status, answer = await self._ask("POST", path, json.dumps(body).encode())
@@ -186,6 +200,10 @@ class _Desk:
         if self.streams is not None:
             self.streams[1].close()
         self.streams = None
+
+
+def _midnight() -> str:
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0).isoformat()
 
 
 def task_of(html: str) -> Shown | None:

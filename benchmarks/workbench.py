@@ -20,6 +20,7 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from playwright.sync_api import CDPSession, Page, sync_playwright
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from annotation.models import Project, User
 
+RESULTS = Path(__file__).resolve().parent / "results"
 WORKERS = 2
 RESPONSES = 4
 LATENCIES = (0, 50, 200)
@@ -111,19 +113,19 @@ def _measure(options: argparse.Namespace, postgresql: str) -> int:
     }
     _print(sessions)
     met = all(figures[name] <= most for name, (_, most) in targets.items())
-    print(
-        json.dumps(
-            {
-                "bench": "workbench",
-                "machine": machine(("Django", "gunicorn", "playwright"))
-                | {"python": sys.version.split()[0], "postgresql": postgresql, "chromium": version},
-                "settings": vars(options) | {"workers": WORKERS, "responses": RESPONSES},
-                "figures": figures,
-                "targets": targets,
-                "met": met,
-            }
-        )
-    )
+    record = {
+        "bench": "workbench",
+        "machine": machine(("Django", "gunicorn", "playwright"))
+        | {"python": sys.version.split()[0], "postgresql": postgresql, "chromium": version},
+        "settings": vars(options) | {"workers": WORKERS, "responses": RESPONSES},
+        "figures": figures,
+        "targets": targets,
+        "met": met,
+    }
+    if not options.quick:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "workbench.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(record))
     return 0 if met else 1
 
 
