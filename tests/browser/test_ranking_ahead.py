@@ -85,6 +85,25 @@ def test_time_in_a_hidden_tab_or_away_from_it_is_not_counted(begin: Begin) -> No
     assert 70 <= Ranking.objects.get().seconds < 85
 
 
+def test_who_follows_the_text_with_the_mouse_is_reading_whatever_the_computers_clock_does(
+    begin: Begin,
+) -> None:
+    page = begin()
+    page.clock.install()
+    page.reload()
+    expect(page.locator("[data-workbench]")).to_be_visible()
+    for minute in range(4):
+        page.mouse.move(300, 300 + 10 * minute)
+        page.clock.run_for(50_000)
+    page.evaluate("Date.now = ((now) => () => now() - 3_600_000)(Date.now)")
+    page.clock.run_for(3_600_000)  # an hour that nobody is there for
+    press(page, "1234")
+    page.keyboard.press("Enter")
+    sent(page)
+
+    assert 200 <= Ranking.objects.get().seconds < 275
+
+
 def test_a_task_ahead_that_went_to_somebody_else_gives_way_before_anything_is_done_of_it(
     begin: Begin, project: Project, people: People
 ) -> None:

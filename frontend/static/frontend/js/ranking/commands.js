@@ -16,7 +16,7 @@ export function bind(holder, page) {
   bindClicks(holder, page);
   bindSkip(page);
   bindKeys(page);
-  for (const kind of ["pointerdown", "keydown", "scroll"]) {
+  for (const kind of ["pointerdown", "pointermove", "keydown", "scroll"]) {
     document.addEventListener(kind, page.active, { passive: true, capture: true });
   }
 }

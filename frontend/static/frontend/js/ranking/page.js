@@ -325,7 +325,7 @@ function skip(reason) {
 }
 
 function active({ type, key }) {
-  if (type !== "scroll" && key !== "Enter") untouched = false;
+  if (type !== "scroll" && type !== "pointermove" && key !== "Enter") untouched = false;
   if (!waitingFor) task?.active();
 }
 

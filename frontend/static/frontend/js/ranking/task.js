@@ -13,7 +13,7 @@ export class Task {
   #current;
   #ending = new AbortController();
   #ticking;
-  #activeAt = Date.now();
+  #activeAt = performance.now();
 
   /** `announce(sentence)` for screen readers; `lost(refusal)` and `warn(sentence)` as of Lease. */
   constructor(workbench, user, { announce, lost, warn }) {
@@ -116,7 +116,7 @@ export class Task {
   }
 
   active() {
-    this.#activeAt = Date.now();
+    this.#activeAt = performance.now();
     this.lease?.active();
   }
 
@@ -161,7 +161,7 @@ export class Task {
       if (target.closest("[data-undo]")) this.undo();
     }, { signal });
     this.#ticking = setInterval(() => {
-      if (document.visibilityState !== "visible" || Date.now() - this.#activeAt > IDLE_AFTER) return;
+      if (document.visibilityState !== "visible" || performance.now() - this.#activeAt > IDLE_AFTER) return;
       this.draft.seconds += 1;
     }, 1000);
   }
