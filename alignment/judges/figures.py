@@ -15,6 +15,7 @@ from alignment.consensus import Rankings, fit
 from alignment.judges.hearing import SHARE, judged_rankings, machine_name
 from alignment.judges.models import Judge, Judgement
 from alignment.reliability import FEWEST_RANKINGS, MOST_RANKINGS, Z_95, Reliability
+from alignment.withdrawn import withdrawn_of
 from annotation.models import Batch, TaskResponse
 from annotation.opinions import Opinions, Tiers, tier_table
 from annotation.ratios import Ratio, ratio
@@ -73,22 +74,26 @@ def work_of(judgements: QuerySet[Judgement]) -> Work:
 def judge_figures(judge: Judge) -> Remembered[JudgeFigures]:
     """The judge's figures on all batches that it worked on, fresh or remembered."""
     stamp = judge.judgements.order_by().aggregate(answers=Count("pk"), last=Max("pk"))
-    name = f"judge:{judge.pk}:{stamp['answers']}:{stamp['last']}"
+    withheld = judge.project.withdrawals.order_by().aggregate(all=Count("pk"), ended=Count("ended_at"))
+    name = "judge:" + ":".join(map(str, (judge.pk, *stamp.values(), *withheld.values())))
     batches = Batch.objects.filter(pk__in=judge.judgings.values("batch"))
     return remembered(name, batches, lambda of: figures_of(judge, of))
 
 
 def figures_of(judge: Judge, batches: QuerySet[Batch], *, seed: int = 0) -> JudgeFigures:
-    """Return the figures of a judge on the batches that it worked on. Of very many tasks, some drawn at random stand
-    for all (`MOST_RANKINGS` of people's rankings)."""
+    """Return the figures of a judge on the batches that it worked on, by what is not withdrawn. Of very many tasks,
+    some drawn at random stand for all (`MOST_RANKINGS` of people's rankings)."""
+    withdrawn = withdrawn_of(judge.project)
     rows = list(
         Judgement.objects.filter(judge=judge, task__batch__in=batches, tiers__isnull=False)
+        .exclude(task__prompt__in=withdrawn.prompts)
         .order_by("task_id", "order")
         .values_list("task_id", "tiers", "shown_order")
     )
     tasks = sorted({task for task, _, _ in rows})
     peoples: dict[int, list[tuple[int, Tiers]]] = defaultdict(list)
     ranked = current_rankings(batches).filter(task_id__in=tasks).order_by("task_id", "pk")
+    ranked = ranked.exclude(annotator__in=withdrawn.annotators)
     for task, person, tiers in ranked.values_list("task_id", "annotator_id", "tiers"):
         peoples[task].append((person, tiers))
     tasks = _some(tasks, peoples, seed)

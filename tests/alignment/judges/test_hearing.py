@@ -11,6 +11,7 @@ from alignment.judges.figures import figures_of, judge_figures
 from alignment.judges.hearing import judged_rankings
 from alignment.judges.judging import start_judging
 from alignment.judges.models import Judge
+from alignment.withdrawing import end_withdrawal, withdraw
 from annotation.batching import close_batch
 from annotation.models import Batch, Project
 from annotation.refusals import Refusal
@@ -87,6 +88,26 @@ def test_a_judge_that_ranks_as_people_do_is_told_from_one_that_does_not(
     assert figures.first_shown.value == pytest.approx(0.5) and figures.longer.value == 1
     assert figures.peoples_longer.value == 1 and figures.compared == 15
     assert figures.reliability is not None and figures.reliability.value > 0.5
+
+
+def test_what_is_withdrawn_does_not_count_for_a_judges_figures(
+    project: Project, judge: Judge, compose: Compose
+) -> None:
+    batch = compose(15, overlap=2)
+    ada, bob = person("ada"), person("bob")
+    rank(batch, ada)
+    rank(batch, bob, best_first=False)
+    answer(start_judging(judge=judge, batch=batch))
+    assert judge_figures(judge).figures.agreement.value == pytest.approx(0.5)
+
+    withdrawal = withdraw(project=project, annotator=bob).withdrawal
+    withdraw(project=project, prompt=batch.tasks.all()[0].prompt)
+
+    figures = judge_figures(judge).figures
+    assert figures.agreement.value == 1 and figures.among_people.value is None
+    assert figures.compared == 14
+    end_withdrawal(withdrawal)
+    assert judge_figures(judge).figures.agreement.value == pytest.approx(0.5)
 
 
 def test_figures_of_a_judge_without_answers_or_people_are_empty(judge: Judge, compose: Compose) -> None:
