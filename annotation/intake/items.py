@@ -187,6 +187,11 @@ def as_prompt(messages: Messages, field: str) -> Messages:
         raise BadField(bad.field.replace("messages", field, 1), bad.reason) from bad
 
 
+def prompt_from(value: Any, field: str) -> Messages:
+    """A prompt that is one text or a list of messages. Raises BadField."""
+    return as_prompt(conversation(value, field), field) if is_list(value) else said_by_user(value, field)
+
+
 def tiers_by(scores: Sequence[float | None]) -> list[list[int]]:
     """Tiers from scores, the highest first; equal ones are tied, None is unranked."""
     values = sorted({score for score in scores if score is not None}, reverse=True)

@@ -18,13 +18,10 @@ from annotation.intake.forms.guessing import prompt_among, responses_among
 from annotation.intake.items import (
     Candidate,
     Item,
-    Messages,
     Row,
-    as_prompt,
-    conversation,
     name_of,
     number_of,
-    said_by_user,
+    prompt_from,
     tiers_by,
     tiers_of_winner,
 )
@@ -96,7 +93,7 @@ def _guess(sample: Sample) -> dict[str, Any]:
 def _read(row: Row, mapping: Mapping) -> Iterator[Item]:
     fields = row["fields"] if isinstance(row.get("fields"), ReadOnly) else row
     names: list[str] = mapping["responses"]
-    prompt = _prompt(fields.get(mapping["prompt"]), mapping["prompt"])
+    prompt = prompt_from(fields.get(mapping["prompt"]), mapping["prompt"])
     candidates = [Candidate(fields.get(name)) for name in names]  # type: ignore[arg-type]
     key = name_of(row.get("external_id", row.get("id")), "id")
     answers = list(_answers(row, mapping["question"]))
@@ -112,10 +109,6 @@ def _read(row: Row, mapping: Mapping) -> Iterator[Item]:
             as_shown=True,
             key=key,
         )
-
-
-def _prompt(value: Any, field: str) -> Messages:
-    return as_prompt(conversation(value, field), field) if is_list(value) else said_by_user(value, field)
 
 
 def _answers(row: Row, question: str) -> Iterator[tuple[Any, str]]:

@@ -14,16 +14,15 @@ from annotation.intake.items import (
     Item,
     Messages,
     Row,
-    as_prompt,
-    conversation,
     name_of,
     number_of,
+    prompt_from,
     said_by_user,
     tiers_by,
     tiers_of_winner,
     time_of,
 )
-from annotation.rows import BadField, is_list
+from annotation.rows import BadField
 
 WINNERS = ("winner", "preferred", "preference", "better", "choice", "vote", "label", "verdict")
 ANNOTATORS = (
@@ -100,9 +99,7 @@ def _prompt(value: Any, field: str) -> Messages:
             value = json.loads(value)
         except ValueError:
             return said_by_user(value, field)
-    if is_list(value):
-        return as_prompt(conversation(value, field), field)
-    return said_by_user(value, field)
+    return prompt_from(value, field)
 
 
 def _tiers(row: Row, mapping: Mapping, names: list[str], sources: list[str]) -> list[list[int]] | None:

@@ -17,13 +17,10 @@ from annotation.intake.forms.guessing import is_of, prompt_among, responses_amon
 from annotation.intake.items import (
     Candidate,
     Item,
-    Messages,
     Row,
-    as_prompt,
-    conversation,
     name_of,
     number_of,
-    said_by_user,
+    prompt_from,
     time_of,
 )
 from annotation.rows import BadField, is_list
@@ -63,7 +60,7 @@ def _read(row: Row, mapping: Mapping) -> Iterator[Item]:
     data = row.get("data")
     if not isinstance(data, ReadOnly):
         raise BadField("data", "must be an object, as in Label Studio's JSON export")
-    prompt = _prompt(data.get(mapping["prompt"]), f"data.{mapping['prompt']}")
+    prompt = prompt_from(data.get(mapping["prompt"]), f"data.{mapping['prompt']}")
     candidates, ids = _candidates(data, mapping["responses"])
     annotations = row.get("annotations") or []
     if not is_list(annotations) or not all(isinstance(one, ReadOnly) for one in annotations):
@@ -83,10 +80,6 @@ def _read(row: Row, mapping: Mapping) -> Iterator[Item]:
             at=time_of(annotation.get("created_at"), f"{at}.created_at"),
             seconds=number_of(annotation.get("lead_time"), f"{at}.lead_time"),
         )
-
-
-def _prompt(value: Any, field: str) -> Messages:
-    return as_prompt(conversation(value, field), field) if is_list(value) else said_by_user(value, field)
 
 
 def _candidates(data: ReadOnly[str, Any], names: list[str]) -> tuple[list[Candidate], list[str]]:
