@@ -159,11 +159,15 @@ class LeaderboardFileViewSet(ProjectViewSet):
 
 def choice_of(request: Request) -> BoardChoice:
     """Return what a query asks for. Raises ValidationError where it is wrong."""
-    asked = LeaderboardQuery(data=request.query_params)
+    given = request.query_params
+    # Not the query itself: what is left empty in one counts as left out.
+    asked = LeaderboardQuery(
+        data=given.dict() | ({"batch": given.getlist("batch")} if "batch" in given else {})
+    )
     asked.is_valid(raise_exception=True)
-    given = dict(asked.validated_data)
-    flags = {name: given.pop(name, "false") == "true" for name in ("style", "judges")}
-    return BoardChoice(batches=tuple(sorted(set(given.pop("batch", ())))), **given, **flags)
+    choice = dict(asked.validated_data)
+    flags = {name: choice.pop(name, "false") == "true" for name in ("style", "judges")}
+    return BoardChoice(batches=tuple(sorted(set(choice.pop("batch", ())))), **choice, **flags)
 
 
 def as_file(board: Board) -> HttpResponse:

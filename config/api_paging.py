@@ -20,10 +20,12 @@ class Pages(PageNumberPagination):
 
     def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any] | None:
         self._refuse_unknown(request, view)  # here, since every list passes here
+        asked = request.query_params.get(self.page_query_param, "1")
         try:
+            if not (asked.isascii() and asked.isdigit()):  # "last" and "" are other pages to Django
+                raise NotFound
             return super().paginate_queryset(queryset, request, view)
         except NotFound as error:
-            asked = request.query_params.get(self.page_query_param, "")
             raise NoSuchPage(
                 f"There is no page {asked!r:.40} of this list. Begin at page 1 and follow `next` while there is one."
             ) from error

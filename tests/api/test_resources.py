@@ -133,7 +133,9 @@ def test_prompts_are_added_imported_filtered_and_paged(world: World) -> None:
     assert client.get(f"{prompts}?text=TEAL").json()["count"] == 1
     page = client.get(f"{prompts}?page_size=5&page=2&ordering=-created_at").json()
     assert len(page["results"]) == 5 and page["previous"] and page["next"]
-    assert client.get(f"{prompts}?page=99").status_code == 404
+    for page in ("99", "0", "", "last", "1.0", "²"):
+        told = client.get(prompts, {"page": page})
+        assert told.status_code == 404 and "There is no page" in told.json()["detail"], page
 
 
 def test_a_retired_prompt_is_kept_out_of_new_batches_until_it_is_brought_back(world: World) -> None:
