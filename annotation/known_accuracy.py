@@ -1,7 +1,8 @@
 """How far annotators order as is known: the one arithmetic, over two sets of tasks, each with its name.
 
 - *Gold accuracy* is of the tasks that measure a person: those of the project's gold batches, the latest ``WINDOW`` that
-  they ranked since they are measured (``Membership.measured_since``). It is held against the project's bar.
+  they ranked since they are measured (``Membership.measured_since``). Whether those are below the project's bar is
+  found by all of them, see `annotation.below_bar`.
 - *Accuracy on known answers* is of some batches, whoever is measured by them: all of their tasks whose answer is known,
   adjudicated ones and, in a batch of known answers, all.
 
@@ -48,6 +49,12 @@ class AsKnownColumns:
         return len(self.annotator)
 
     @property
+    def shares(self) -> np.ndarray:
+        """Of each task with a pair, the share of pairs that is right. Shape: ``(rankings with a pair,)``."""
+        told = self.pairs > 0
+        return self.right[told] / self.pairs[told]
+
+    @property
     def total(self) -> AsKnown:
         """All of them together."""
         return AsKnown(float(self.right.sum()), int(self.pairs.sum()))
@@ -68,12 +75,17 @@ def gold_tasks(projects: QuerySet[Any] | Collection[Project | int]) -> QuerySet[
     )
 
 
-def gold_answers(projects: Collection[Project | int], annotators: Collection[int]) -> AsKnownColumns:
-    """The answers that make the gold accuracy of ``annotators``, in these projects.
+def gold_answers(
+    projects: Collection[Project | int], annotators: Collection[int], *, window: int | None = WINDOW
+) -> AsKnownColumns:
+    """The answers that make the gold accuracy of ``annotators``, in these projects, in the order of their submission.
 
     A task counts by its first revision, or the latest amendment that its annotator made before they answered another
     task of the project, and before a pause told them how they do: they noticed a slip. What they change later, others
     may have told them, so that it counts neither for nor against them.
+
+    Args:
+        window: how many of each annotator's in a project, the latest; None: all since they are measured.
     """
     tasks = {
         task: (project, known)
@@ -95,12 +107,14 @@ def gold_answers(projects: Collection[Project | int], annotators: Collection[int
     ):
         project, known = tasks[task]
         measured = since.get((who, project))
-        if (measured is None or at > measured) and counted[who, project] < WINDOW:
+        if (measured is None or at > measured) and (window is None or counted[who, project] < window):
             counted[who, project] += 1
             rows.append((assignment, who, tiers, known))
     member = Membership.objects.filter(user=OuterRef("annotator"), project=OuterRef("task__batch__project"))
     amended = _amended_at_once([assignment for assignment, _, _, _ in rows], member)
-    return _as_known([(who, amended.get(assignment, tiers), known) for assignment, who, tiers, known in rows])
+    return _as_known(
+        [(who, amended.get(assignment, tiers), known) for assignment, who, tiers, known in reversed(rows)]
+    )
 
 
 def known_answers(batches: QuerySet[Batch], annotators: Collection[int]) -> AsKnownColumns:

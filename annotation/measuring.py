@@ -6,17 +6,17 @@ import hashlib
 from collections.abc import Sequence
 
 from annotation.agreement import AsKnown
-from annotation.known_accuracy import AsKnownColumns, gold_answers
+from annotation.below_bar import evidence_below
+from annotation.known_accuracy import WINDOW, AsKnownColumns, gold_answers
 from annotation.models import Batch, Membership, Ranking, Task, User
 from annotation.qualifying import judge
-from annotation.ratios import upper_bound
 from annotation.refusals import Refusal
 from annotation.standing import is_measured, pause_member
 
 FEWEST = 5
 """Gold tasks before anybody is paused: fewer say too little."""
 BAD_LUCK = 0.05
-"""How seldom somebody who is at the bar may be paused at one look; there is one after each gold task."""
+"""How seldom somebody who is at the bar may ever be paused, though it is looked at after each gold task."""
 
 
 def gold_is_due(*, annotator: User, gold: Sequence[Batch], share: float, ahead: int = 0) -> bool:
@@ -80,13 +80,14 @@ def after_known(*, annotator: User, batch: Batch) -> None:
     if batch.kind == Batch.Kind.QUALIFICATION:
         judge(member=member, batch=batch)
         return
-    answers, bar = _answers_of(member), member.project.gold_bar
-    share, bound = answers.total.share, upper_bound(answers.right, answers.pairs, chance=BAD_LUCK)
-    if len(answers) >= FEWEST and share is not None and bound is not None and bound < bar:
+    shares, bar = _answers_of(member, window=None).shares, member.project.gold_bar
+    evidence = evidence_below(shares, bar)
+    if len(shares) >= FEWEST and evidence.value >= 1 / BAD_LUCK:
+        latest = shares[-max(evidence.latest, FEWEST) :]
         pause_member(
             project=member.project,
             user=annotator,
-            reason=f"Of the pairs in the latest {len(answers)} tasks whose answer is known, {100 * share:.0f} % "
+            reason=f"Of the pairs in the latest {len(latest)} tasks whose answer is known, {100 * latest.mean():.0f} % "
             f"were ordered as is known; {100 * bar:.0f} % are asked for.",
         )
 
@@ -97,5 +98,5 @@ def gold_result(member: Membership) -> tuple[int, AsKnown]:
     return len(answers), answers.total
 
 
-def _answers_of(member: Membership) -> AsKnownColumns:
-    return gold_answers([member.project_id], [member.user_id])
+def _answers_of(member: Membership, *, window: int | None = WINDOW) -> AsKnownColumns:
+    return gold_answers([member.project_id], [member.user_id], window=window)

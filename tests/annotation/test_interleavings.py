@@ -82,6 +82,7 @@ def world(
     """Work of which everybody may have all and work of which each may have one; a test of two tasks, which half of the
     annotators have passed before; gold, of which two wrong answers are enough to be paused."""
     monkeypatch.setattr("annotation.measuring.FEWEST", 2)
+    monkeypatch.setattr("annotation.measuring.BAD_LUCK", 0.5)
     batches = [
         compose(2, overlap=2),
         compose(3, overlap=1, max_per_annotator=1),

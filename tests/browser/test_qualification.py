@@ -197,7 +197,8 @@ def test_a_pause_that_an_answer_brings_takes_the_task_away_that_was_shown_meanwh
     rank: Rank, project: Project, people: dict[str, User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measuring, "FEWEST", 1)
-    project.gold_bar = 0.9  # which one task that is all wrong is surely below
+    monkeypatch.setattr(measuring, "BAD_LUCK", 0.5)
+    project.gold_bar = 0.9  # which one task that is all wrong is then far enough below
     project.save()
     monkeypatch.setattr(assigning, "gold_is_due", lambda *, gold, **_: bool(gold))
     fill(project)
