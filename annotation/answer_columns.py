@@ -1,4 +1,4 @@
-"""The rankings of some batches that count, read once, as columns."""
+"""The rankings of some batches by which people are compared, read once, as columns."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from django.db.models.functions import Cast, Length
 
 from annotation.models import Batch, Ranking, Review, Task, TaskResponse, User
 from annotation.opinions import Opinions, Tiers, tier_table
-from annotation.submitting import current_rankings
+from annotation.revisions import independent_rankings
 
 # Lists, headings, tables, code and bold words in Markdown, for PostgreSQL.
 MARKUP = r"(^|\n)\s*([-*+] |[0-9]+[.)] |#{1,6} |[|]|```)|[*][*]"
@@ -22,7 +23,7 @@ MARKUP = r"(^|\n)\s*([-*+] |[0-9]+[.)] |#{1,6} |[|]|```)|[*][*]"
 
 @dataclass(frozen=True, eq=False)
 class AnswerColumns:
-    """The current rankings of some batches, one a row, those of a task side by side, the oldest first.
+    """The rankings of some batches, one a place and a row, those of a task side by side, the oldest first.
 
     Attributes:
         batches: whose rankings they are.
@@ -31,7 +32,8 @@ class AnswerColumns:
         names: their usernames. Shape: ``(annotators,)``.
         ranking: primary keys. Shape: ``(rankings,)``.
         annotator: an index into ``annotators``. Shape: ``(rankings,)``.
-        place: where on the page each response stood, from 0; −1 for numbers that the task has not.
+        place: where on the page each response stood, from 0; −1 where nobody knows, and for numbers that the task has
+            not.
             Shape: ``(rankings, responses)``.
         seconds: spent on it; NaN where nobody measured. Shape: ``(rankings,)``.
         submitted: seconds since 1970. Shape: ``(rankings,)``.
@@ -112,7 +114,8 @@ def stamp_of(batches: QuerySet[Batch]) -> str:
 
 
 def read_answers(batches: QuerySet[Batch]) -> AnswerColumns:
-    """Read the current rankings of ``batches``; several figures of the same rankings are computed from one reading."""
+    """Read the independent rankings of ``batches`` (`annotation.revisions`); several figures of the same rankings are
+    computed from one reading."""
     return _read(_keys(batches), stamp_of(batches))
 
 
@@ -123,7 +126,7 @@ def _keys(batches: QuerySet[Batch]) -> tuple[int, ...]:
 @lru_cache(maxsize=1)
 def _read(keys: tuple[int, ...], stamp: str) -> AnswerColumns:
     batches = Batch.objects.filter(pk__in=keys)
-    return columns_of(current_rankings(batches), batches)
+    return columns_of(independent_rankings(batches), batches)
 
 
 @lru_cache(maxsize=1)
@@ -152,7 +155,8 @@ def columns_of(rankings: QuerySet[Ranking], batches: QuerySet[Batch]) -> AnswerC
     ranking, task, annotator, tiers, shown, seconds, submitted = (
         zip(*rows, strict=True) if rows else ((),) * 7
     )
-    width = max((1 + max(json.loads(order)) for order in set(shown)), default=2)
+    numbers = chain(*map(json.loads, set(shown)), *(chain(*json.loads(given)) for given in set(tiers)))
+    width = 1 + max(numbers, default=1)
     tasks, task_index = np.unique(np.array(task, np.int64), return_inverse=True)
     annotators, annotator_index = np.unique(np.array(annotator, np.int64), return_inverse=True)
     names = User.objects.in_bulk(annotators.tolist())

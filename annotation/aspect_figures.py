@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +10,9 @@ from annotation.agreement import krippendorff_alpha, ordinal_distances
 from annotation.answer_columns import AnswerColumns
 from annotation.models import Aspect, AspectRating
 from annotation.ratios import Ratio, ratio
+from annotation.revisions import independent_rankings
 
-MOST_TASKS = 2_000
+ROWS_AT_ONCE = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,30 +35,18 @@ class AspectFigures:
     with_ranking: Ratio
 
 
-def aspect_figures(answers: AnswerColumns, *, seed: int = 0) -> list[AspectFigures]:
-    """The figures of each aspect that was rated, in the rubric's order.
-
-    Of more than `MOST_TASKS` tasks, so many drawn at random stand for all.
-    """
-    tasks = len(answers.tasks)
-    drawn = np.ones(len(answers), bool)
-    if tasks > MOST_TASKS:
-        some = np.random.default_rng(seed).permutation(tasks)[:MOST_TASKS]
-        drawn = np.isin(answers.task, some)
-    rankings = answers.ranking[drawn]
-    rows = AspectRating.objects.filter(ranking__in=rankings.tolist())
-    told: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-    for rated, ranking_id, position, rating in rows.values_list(
-        "aspect_id", "ranking_id", "position", "rating"
-    ):
-        told[rated].append((ranking_id, position, rating))
+def aspect_figures(answers: AnswerColumns) -> list[AspectFigures]:
+    """The figures of each aspect that was rated, in the rubric's order."""
+    ratings = AspectRating.objects.filter(ranking__in=independent_rankings(answers.batches)).order_by()
     row_of = np.argsort(answers.ranking)
     found = []
-    for aspect in Aspect.objects.filter(pk__in=told):
-        ranking, number, given = np.array(told[aspect.pk], np.int64).T
+    for aspect in Aspect.objects.filter(pk__in=ratings.values("aspect")):
+        told = ratings.filter(aspect=aspect).values_list("ranking_id", "position", "rating")
+        rows: np.ndarray = np.fromiter(told.iterator(ROWS_AT_ONCE), np.dtype((np.int64, 3)))
+        # One that came since the answers were read is not among them.
+        rows = rows[np.isin(rows[:, 0], answers.ranking) & (rows[:, 1] < answers.width)]
         table = np.zeros((len(answers), answers.width), np.int64)
-        rows_there = row_of[np.searchsorted(answers.ranking[row_of], ranking)]
-        table[rows_there, number] = given
+        table[row_of[np.searchsorted(answers.ranking[row_of], rows[:, 0])], rows[:, 1]] = rows[:, 2]
         found.append(_figures(aspect, table, answers))
     return found
 
@@ -80,5 +68,5 @@ def _figures(aspect: Aspect, table: np.ndarray, answers: AnswerColumns) -> Aspec
         ratings=int((table > 0).sum()),
         counts=by_value.sum(axis=0).tolist(),
         alpha=krippendorff_alpha(several, ordinal_distances(several.sum(axis=0))),
-        with_ranking=ratio(above.sum(axis=1), told.sum(axis=1)),
+        with_ranking=ratio(*(opinions.by_task(each.sum(axis=1)) for each in (above, told))),
     )

@@ -20,13 +20,13 @@ from annotation.remembering import Remembered, at_hand, remembered
 from annotation.source_figures import SourceFigures, source_figures
 from annotation.task_figures import TaskChoice, TaskOrder, chosen_tasks, disagreement_of
 
-FIGURES = "figures.2"
+FIGURES = "figures.3"
 """The number grows with the fields: what was remembered before an upgrade is not taken for the new figures."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchQuality:
-    """The figures of the modules that they are named by, over the current rankings.
+    """The figures of the modules that they are named by, over rankings that are independent of each other.
 
     Attributes:
         rankings: how many.

@@ -25,8 +25,8 @@ CHANCE = 0.001
 class Leaning:
     """How often the response with a property was put above one without it, ties left out: 0.5 is no leaning.
 
-    ``low`` and ``high`` are its 95 % interval, see `annotation.ratios.ratios`; None where rankings are too few or too
-    alike.
+    ``low`` and ``high`` are its 95 % interval over tasks, see `annotation.ratios.ratios`; None where tasks are too few
+    or too alike.
     """
 
     win_rate: float | None
@@ -115,7 +115,7 @@ class BatchHabits:
         )
         leanings = [self._leanings(side, group, count) for side in sides]
         tied = opinions.ordered & (opinions.opinion == 0)
-        ties = ratios(tied.sum(axis=1), opinions.ordered.sum(axis=1), group, count)
+        ties = ratios(tied.sum(axis=1), opinions.ordered.sum(axis=1), group, count, cluster=task)
         rankings = np.bincount(group, minlength=count)
         return [
             Habits(
@@ -133,7 +133,7 @@ class BatchHabits:
         won = told & (side == -opinion)  # −1 says that the first was put above the second
         return [
             Leaning(each.value, each.low, each.high, each.of)
-            for each in ratios(won.sum(axis=1), told.sum(axis=1), group, groups)
+            for each in ratios(won.sum(axis=1), told.sum(axis=1), group, groups, cluster=self._answers.task)
         ]
 
     def _one_order(self) -> Iterator[Suspicion]:

@@ -71,6 +71,7 @@ def pace_of(batches: QuerySet[Batch], *, now: datetime | None = None) -> Pace:
     places = Assignment.objects.filter(batch__in=batches).aggregate(
         all=Count("pk"),
         submitted=Count("pk", filter=Q(state=state.SUBMITTED)),
+        handed_out=Count("pk", filter=Q(state__in=[state.OPEN, state.LEASED], batch__state=Batch.State.OPEN)),
         # What was not ranked when its batch was closed never will be.
         left=Count(
             "pk", filter=Q(state__in=[state.OPEN, state.LEASED]) & ~Q(batch__state=Batch.State.CLOSED)
@@ -93,10 +94,13 @@ def pace_of(batches: QuerySet[Batch], *, now: datetime | None = None) -> Pace:
             why_not = "As many come as have to qualify."
         if batches.filter(state=Batch.State.CLOSED).exists() and places["submitted"] < places["all"]:
             why_not = "Closed before all was ranked."
-    elif not batches.filter(state=Batch.State.OPEN).exists():
+    elif not places["handed_out"]:
         why_not = "Paused: nothing is handed out."
+    elif places["handed_out"] < places["left"]:
+        why_not = "Some of it is paused, for nobody knows how long."
     else:
-        forecast, why_not = forecast_end(list(days.values())[:-1], places["left"], today=now.date())
+        # The first day began when the work did, and today is not over.
+        forecast, why_not = forecast_end(list(days.values())[1:-1], places["left"], today=now.date())
     return Pace(
         places=places["all"],
         submitted=places["submitted"],
@@ -122,7 +126,7 @@ def forecast_end(
     or leave.
 
     Args:
-        whole_days: rankings of each day since the first one, without today, in order.
+        whole_days: rankings of each day between the first one and today, in order.
         left: rankings to come, at least 1.
         today: whose rest counts as the first of the days to come.
         seed: fixes the draws.

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
 from scipy.stats import t as student
 
 FEWEST_ITEMS = 10
-"""From so many items on, their linear variance is trusted. Of fewer, an interval to be read is None, and a bound to be
-held against a bar is Wilson's."""
+"""From so many items on, their linear variance is trusted; of fewer, there is no interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +21,14 @@ class Ratio:
     of: int = 0
 
 
-def ratios(parts: np.ndarray, wholes: np.ndarray, group: np.ndarray, groups: int) -> list[Ratio]:
+def ratios(
+    parts: np.ndarray,
+    wholes: np.ndarray,
+    group: np.ndarray,
+    groups: int,
+    *,
+    cluster: np.ndarray | None = None,
+) -> list[Ratio]:
     """Each group's ``parts.sum() / wholes.sum()``.
 
     The interval is that of a ratio of sums over items (rankings or tasks, whose cases hang together), by its linear
@@ -33,7 +38,13 @@ def ratios(parts: np.ndarray, wholes: np.ndarray, group: np.ndarray, groups: int
     Args:
         parts, wholes: of each item, cases that count and cases. Shape: ``(items,)``.
         group: of each item, from 0. Shape: ``(items,)``.
+        cluster: of each item, from 0: those of one, such as rankings of the same task, hang together, and are one item.
+            Shape: ``(items,)``.
     """
+    if cluster is not None:
+        together, place = np.unique(group * (int(cluster.max(initial=0)) + 1) + cluster, return_inverse=True)
+        parts, wholes = (np.bincount(place, column, len(together)) for column in (parts, wholes))
+        group = together // (int(cluster.max(initial=0)) + 1)
     spread = _spread(parts, wholes, group, groups)
     found = []
     for n in range(groups):
@@ -52,28 +63,6 @@ def ratios(parts: np.ndarray, wholes: np.ndarray, group: np.ndarray, groups: int
 def ratio(parts: np.ndarray, wholes: np.ndarray) -> Ratio:
     """One group's, see `ratios`."""
     return ratios(parts, wholes, np.zeros(len(parts), np.int64), 1)[0]
-
-
-def upper_bound(parts: np.ndarray, wholes: np.ndarray, *, chance: float) -> float | None:
-    """The bound that the share of all such items lies above with a probability of ``chance`` at most; None where there
-    is no case.
-
-    It is Student's, as of `ratios`. Of fewer than ``FEWEST_ITEMS`` items, whose variance is hardly known, it is
-    Wilson's (1927, "Probable inference, the law of succession, and statistical inference"), as if each item were one
-    case that counts or does not: no share of items, each from 0 to 1, varies more. Items of unequal size count as so
-    many equal ones as give a sum as sure as theirs (Kish 1965, "Survey Sampling", section 11.7).
-
-    Args:
-        parts, wholes: of each item, cases that count and cases. Shape: ``(items,)``.
-    """
-    ((share,), (whole,), (items,), (error,)) = _spread(parts, wholes, np.zeros(len(parts), np.int64), 1)
-    if not whole:
-        return None
-    if items >= FEWEST_ITEMS:
-        return float(share + student.ppf(1 - chance, items - 1) * error)
-    z, equal = norm.ppf(1 - chance), whole**2 / (wholes**2).sum()
-    reach = z * np.sqrt(share * (1 - share) / equal + (z / equal) ** 2 / 4)
-    return float((share + z**2 / equal / 2 + reach) / (1 + z**2 / equal))
 
 
 def _spread(

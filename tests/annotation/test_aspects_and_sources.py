@@ -41,19 +41,6 @@ def test_an_aspects_figures_are_those_worked_by_hand(
     assert accuracy.alpha == pytest.approx(1 - 10 / 18)
 
 
-def test_of_very_many_tasks_some_drawn_at_random_stand_for_all(
-    project: Project, people: People, compose: Compose, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    set_aspects(project=project, aspects=[{"name": "accuracy", "question": "?", "steps": 3}])
-    batch = compose(6, responses_per_task=2)
-    (ann,) = people(1)
-    for task in batch.tasks.all():
-        give(task, ann, [[0], [1]], ratings={"accuracy": {0: 2}})
-    monkeypatch.setattr("annotation.aspect_figures.MOST_TASKS", 4)
-    (accuracy,) = aspect_figures(read_answers(batches_of(batch)))
-    assert accuracy.counts == [0, 4, 0]
-
-
 def test_agreement_and_flags_are_told_by_source(
     people: People, compose: Compose, sources: list[Source]
 ) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from annotation.batching import close_batch, pause_batch
-from annotation.models import Project
+from annotation.models import Batch, Project
 from annotation.pacing import forecast_end, pace_of
 from annotation.quality import batches_of
 from annotation.submitting import amend
@@ -62,11 +62,11 @@ def test_a_pace_that_leads_nowhere_gives_no_date() -> None:
 def test_first_rankings_are_counted_by_day_and_amendments_are_not(
     project: Project, people: People, compose: Compose
 ) -> None:
-    batch = compose(6, overlap=2, responses_per_task=2)
+    batch = compose(7, overlap=2, responses_per_task=2)
     ann, bea = people(2)
     tasks = list(batch.tasks.all())
     now = datetime(2026, 3, 6, 12, tzinfo=UTC)
-    for n, (task, days_ago) in enumerate(zip(tasks, (4, 4, 3, 1, 1, 0), strict=True)):
+    for n, (task, days_ago) in enumerate(zip(tasks, (5, 4, 4, 3, 1, 1, 0), strict=True)):
         give(task, ann if n % 2 else bea, [[0], [1]], at=now - timedelta(days=days_ago))
     amend(
         annotator=bea,
@@ -78,12 +78,18 @@ def test_first_rankings_are_counted_by_day_and_amendments_are_not(
     pace = pace_of(batches_of(batch), now=now)
 
     assert not pace.by_hour
-    assert [step.rankings for step in pace.steps] == [2, 1, 0, 2, 1]
-    assert [step.so_far for step in pace.steps] == [2, 3, 3, 5, 6]
-    assert pace.steps[0].since == datetime(2026, 3, 2, tzinfo=UTC)
-    assert [step.until for step in pace.steps] == [datetime(2026, 3, day, tzinfo=UTC) for day in range(3, 8)]
-    assert (pace.places, pace.submitted, pace.left) == (12, 6, 6)
-    assert pace.forecast is not None and pace.forecast.days == 4 and pace.forecast.per_day == 1.25
+    assert [step.rankings for step in pace.steps] == [1, 2, 1, 0, 2, 1]
+    assert [step.so_far for step in pace.steps] == [1, 3, 4, 4, 6, 7]
+    assert pace.steps[0].since == datetime(2026, 3, 1, tzinfo=UTC)
+    assert [step.until for step in pace.steps] == [datetime(2026, 3, day, tzinfo=UTC) for day in range(2, 8)]
+    assert (pace.places, pace.submitted, pace.left) == (14, 7, 7)
+    assert pace.forecast is not None and pace.forecast.days == 4, "the first and the last day are not whole"
+    assert pace.forecast.per_day == 1.25
+
+    paused = compose(1, responses_per_task=2)
+    pause_batch(paused)
+    both = pace_of(Batch.objects.filter(pk__in=[batch.pk, paused.pk]), now=now)
+    assert both.forecast is None and both.no_forecast.startswith("Some of it is paused")
 
 
 @pytest.mark.django_db

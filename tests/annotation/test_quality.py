@@ -13,9 +13,11 @@ from annotation.answer_columns import read_answers
 from annotation.batch_quality import quality_of
 from annotation.known_accuracy import WINDOW
 from annotation.measuring import gold_result
-from annotation.models import Batch, Membership, Project, Source, Task
+from annotation.models import Batch, Membership, Project, Source, Task, User
 from annotation.quality import AnnotatorFigures, Times, annotator_figures, batches_of
-from annotation.submitting import amend, submit
+from annotation.reviewing import review_task
+from annotation.showing_reviews import version_of
+from annotation.submitting import amend, current_rankings, submit
 from tests.annotation.answered import give
 from tests.annotation.conftest import Compose, People, answer, take
 
@@ -28,6 +30,33 @@ def agreed(batch: Batch) -> float | None:
 
 def figures_of(batch: Batch) -> dict[str, AnnotatorFigures]:
     return {one.annotator: one for one in annotator_figures(read_answers(batches_of(batch)))}
+
+
+def test_what_was_amended_after_a_return_is_no_judgement_of_ones_own(
+    project: Project, manager: User, people: People, compose: Compose
+) -> None:
+    batch = compose(1, overlap=2, responses_per_task=2)
+    first, second = people(2)
+    answer(take(first, project), [[0], [1]])
+    place = take(second, project)
+    answer(place, [[1], [0]])
+    amend(annotator=second, assignment_id=place.pk, key=uuid.uuid4(), tiers=[[0, 1]])
+    returned = place.rankings.get(revision=2)
+    review_task(
+        reviewer=manager,
+        task_id=place.task_id,
+        version=version_of(place.task),
+        verdict="returned",
+        ranking_id=returned.pk,
+        note="Look again.",
+    )
+    amend(annotator=second, assignment_id=place.pk, key=uuid.uuid4(), tiers=[[0], [1]])
+
+    answers = read_answers(batches_of(batch))
+
+    assert agreed(batch) == 0.0, "what the reviewer brought about is not agreement"
+    assert answers.ranking.tolist() == [*first.rankings.values_list("pk", flat=True), returned.pk]
+    assert [one.pk for one in current_rankings(batch).filter(annotator=second)] != [returned.pk]
 
 
 def test_a_batchs_figures_count_each_annotators_latest_revision(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import norm
 from scipy.stats import t as student
 
-from annotation.ratios import Ratio, ratio, ratios, upper_bound
+from annotation.ratios import Ratio, ratio, ratios
 
 
 def test_a_share_of_single_cases_has_the_interval_of_a_mean() -> None:
@@ -28,6 +27,35 @@ def test_groups_are_measured_apart() -> None:
     ]
 
 
+def test_cases_that_hang_together_over_items_are_one_item() -> None:
+    parts, wholes = np.array([1.0, 0, 2, 1, 1, 0]), np.array([1.0, 1, 2, 2, 1, 2])
+    cluster, group = np.array([0, 0, 1, 1, 0, 2]), np.array([0, 0, 0, 0, 1, 1])
+    found = ratios(
+        np.tile(parts, 6),
+        np.tile(wholes, 6),
+        np.tile(group, 6),
+        2,
+        cluster=np.repeat(range(6), 6) * 3 + np.tile(cluster, 6),
+    )
+    together = ratios(np.tile([1.0, 3, 1, 0], 6), np.tile([2.0, 4, 1, 2], 6), np.tile([0, 0, 1, 1], 6), 2)
+    assert found == together
+
+
+def test_intervals_over_clusters_cover_what_intervals_over_items_miss() -> None:
+    """Five people a task, who say the same of it more often than not: 40 tasks are not 200 cases."""
+    dice, runs, tasks, people = np.random.default_rng(3), 400, 40, 5
+    cluster = np.repeat(np.arange(tasks), people)
+    group = np.zeros(tasks * people, np.int64)
+    covered = {True: 0, False: 0}
+    for _ in range(runs):
+        parts = dice.binomial(1, np.repeat(dice.beta(0.6, 0.4, tasks), people)).astype(float)
+        for by_task in covered:
+            (found,) = ratios(parts, np.ones(len(parts)), group, 1, cluster=cluster if by_task else None)
+            covered[by_task] += found.low <= 0.6 <= found.high
+    assert 0.92 <= covered[True] / runs <= 0.98
+    assert covered[False] / runs < 0.8
+
+
 @pytest.mark.parametrize(
     ("parts", "why"), [([1, 0] * 4, "eight items are too few"), ([1] * 50, "all are alike")]
 )
@@ -39,29 +67,3 @@ def test_where_the_spread_cannot_be_told_there_is_no_interval(parts: list[int], 
 def test_an_interval_stays_within_none_and_all() -> None:
     found = ratio(np.array([1] * 19 + [0]), np.ones(20))
     assert found.high == 1.0 and 0 < found.low < found.value
-
-
-def test_a_bound_to_be_held_against_a_bar_is_students_of_ten_items_or_more() -> None:
-    parts = np.array([1] * 8 + [0] * 12)
-    bound = upper_bound(parts, np.ones(20), chance=0.05)
-    assert bound == pytest.approx(0.4 + student.ppf(0.95, 19) * (20 / 19 * 0.24 / 20) ** 0.5)
-    assert upper_bound(np.full(10, 1.5), np.full(10, 3), chance=0.05) == 0.5, "all alike have no spread"
-
-
-def test_a_bound_of_fewer_items_is_wilsons_as_if_each_were_one_case() -> None:
-    z = norm.ppf(0.95)
-    # None of five: the bound is z² / (n + z²).
-    assert upper_bound(np.zeros(5), np.full(5, 6), chance=0.05) == pytest.approx(z**2 / (5 + z**2))
-    # Four items of one case and one of four are as sure as (4 + 4)² / (4 + 16) = 3.2 equal ones.
-    unequal = upper_bound(np.zeros(5), np.array([1, 1, 1, 1, 4]), chance=0.05)
-    assert unequal == pytest.approx(z**2 / (3.2 + z**2))
-    assert upper_bound(np.zeros(3), np.zeros(3), chance=0.05) is None
-
-
-@pytest.mark.parametrize("items", [5, 9, 10, 20])
-def test_who_is_at_the_bar_is_held_below_it_hardly_more_often_than_is_said(items: int) -> None:
-    """Pairs of one task hang together: each task is one draw of how well it goes, and three pairs of that."""
-    dice, people, bar = np.random.default_rng(7), 2000, 0.6
-    right = dice.binomial(3, dice.beta(3, 2, (people, items)))
-    below = sum(upper_bound(one, np.full(items, 3), chance=0.05) < bar for one in right)
-    assert below / people < 0.07
