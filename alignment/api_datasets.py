@@ -15,7 +15,7 @@ from rest_framework.response import Response
 
 from alignment import datasets
 from alignment.api_exports import CONTENT_TYPES, ExportQuery, send_export
-from alignment.api_files import AnyAccept, send_file
+from alignment.api_files import send_file
 from alignment.api_filters import DatasetFilters
 from alignment.comparing import changes, count_changes
 from alignment.dataset_lineage import withdrawn_from
@@ -28,6 +28,7 @@ from annotation.api_filters import LARGEST_ID
 from annotation.api_prompts import MessageOut, PassageOut
 from annotation.models import Flag, Prompt
 from annotation.refusals import Refusal
+from config.api_negotiation import AnyAccept
 
 
 class DatasetOut(serializers.ModelSerializer):

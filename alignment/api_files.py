@@ -10,9 +10,6 @@ from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBas
 from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header
 from rest_framework.exceptions import APIException
-from rest_framework.negotiation import BaseContentNegotiation
-from rest_framework.renderers import BaseRenderer
-from rest_framework.request import Request
 
 CHUNK = 2**18
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
@@ -32,16 +29,6 @@ class RangeNotSatisfiable(APIException):
     def __init__(self, size: int) -> None:
         super().__init__(f"The file has {size} bytes; ask for a range within it.")
         self.headers = {"Content-Range": f"bytes */{size}"}
-
-
-class AnyAccept(BaseContentNegotiation):
-    """A file is of the type that it is of, whatever ``Accept`` asks for."""
-
-    def select_renderer(
-        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
-    ) -> tuple[BaseRenderer, str]:
-        first = next(iter(renderers))
-        return first, first.media_type
 
 
 def coding_for(request: HttpRequest, codings: Iterable[str], sha256_of: Callable[[str], str | None]) -> str:

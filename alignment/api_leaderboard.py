@@ -16,15 +16,15 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from alignment.api_files import AnyAccept
 from alignment.boards import Board, BoardChoice, board_of
 from annotation.api_access import ProjectViewSet
 from annotation.api_fields import Choice
 from annotation.api_filters import LARGEST_ID
 from annotation.models import Project, Source
+from annotation.spreadsheets import CSV, plain_cell
+from config.api_negotiation import AnyAccept
 
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-FORMULA = ("=", "+", "-", "@")
 COLUMNS = (
     "source",
     "name",
@@ -176,7 +176,7 @@ def as_file(board: Board) -> HttpResponse:
     csv.writer(sheet).writerows(_rows(board))
     return HttpResponse(
         sheet.getvalue(),
-        content_type="text/csv; charset=utf-8",
+        content_type=CSV,
         headers={"Content-Disposition": 'attachment; filename="leaderboard.csv"'},
     )
 
@@ -186,6 +186,5 @@ def _rows(board: Board) -> Iterator[list[object]]:
     for number, group in enumerate(board.groups, start=1):
         for row in group.rows:
             cells = {name: getattr(row, name) for name in COLUMNS}
-            if row.name.startswith(FORMULA):  # so that no spreadsheet takes it for a formula
-                cells["name"] = f"'{row.name}"
+            cells["name"] = plain_cell(row.name)
             yield [number, *cells.values()]

@@ -19,10 +19,11 @@ from rest_framework.generics import get_object_or_404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from alignment.api_files import CHUNK, AnyAccept, send_file
+from alignment.api_files import CHUNK, send_file
 from alignment.api_filters import MetricFilters, RunFilters
 from annotation.api_access import ProjectViewSet
 from annotation.models import Project
+from config.api_negotiation import AnyAccept
 from training.api import ArtifactOut, LogOut, MetricOut, RunDetailOut, RunOut, SampleOut
 from training.launching import artifact_path, cancel_run, read_log
 from training.models import Artifact, Run, RunMetric, RunSample

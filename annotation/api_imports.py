@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers, status
 from rest_framework.parsers import MultiPartParser
@@ -17,10 +19,13 @@ from annotation.api_fields import Choice, Flag, Input, Text
 from annotation.api_filters import ImportFilters
 from annotation.api_prompts import MessageOut
 from annotation.intake import jobs
+from annotation.intake.bad_lines import as_csv, bad_lines_of
 from annotation.intake.forms import FORMS, Form
 from annotation.intake.previewing import Preview
 from annotation.models import Import, User
 from annotation.refusals import Refusal, require_storable
+from annotation.spreadsheets import CSV
+from config.api_negotiation import AnyAccept
 
 FORM_CHOICES = [(form.name, form.title) for form in FORMS.values()]
 FILE_HELP = (
@@ -104,7 +109,9 @@ class ImportJobOut(serializers.ModelSerializer):
         slug_field="username", read_only=True, allow_null=True
     )
     report = ReportOut(allow_null=True, help_text="Once it succeeded.")
-    errors = BadLineOut(many=True, help_text="The first 1,000 bad lines.")  # type: ignore[assignment]
+    errors = BadLineOut(  # type: ignore[assignment]
+        many=True, help_text="The first 1,000 bad lines; `bad-lines` has all of them."
+    )
 
     class Meta:
         model = Import
@@ -306,6 +313,19 @@ class ImportsViewSet(ProjectViewSet):
         job = jobs.cancel_import(self.get_object())
         job.refresh_from_db()
         return Answer(self.get_serializer(job).data)
+
+
+class ImportBadLinesViewSet(ProjectViewSet):
+    queryset = Import.objects.select_related("project")
+    serializer_class = BadLineOut
+    pagination_class = None
+    content_negotiation_class = AnyAccept
+
+    @extend_schema(responses={(200, "text/csv"): OpenApiTypes.STR})
+    def file(self, request: Request, pk: int) -> StreamingHttpResponse:
+        """All lines of its file that are wrong, as a table (CSV) of line, field and reason. A week after it failed, the
+        first 1,000 are left."""
+        return StreamingHttpResponse(as_csv(bad_lines_of(self.get_object())), content_type=CSV)
 
 
 def _mapping(text: str) -> dict[str, Any]:

@@ -217,7 +217,9 @@ class RankingOut(serializers.ModelSerializer):
     strengths = serializers.ListField(
         child=serializers.IntegerField(allow_null=True), allow_null=True, help_text=STRENGTHS_HELP
     )
-    shown_order = serializers.ListField(child=serializers.IntegerField())
+    shown_order = serializers.ListField(
+        child=serializers.IntegerField(), help_text="Empty where it came by a file that does not say."
+    )
     ratings = AspectRatingOut(many=True, source="aspect_ratings")
     flags = FlagOut(many=True)
     demonstrations = DemonstrationOut(many=True)

@@ -46,7 +46,12 @@ from annotation.api_accounts import MeViewSet, TokensViewSet
 from annotation.api_batch_quality import BatchPairsViewSet, BatchQualityViewSet, BatchTasksViewSet
 from annotation.api_batches import BatchesViewSet, TasksViewSet
 from annotation.api_gold import FeedbackViewSet, GoldBatchesViewSet, KnownAnswersViewSet
-from annotation.api_imports import ImportFormsViewSet, ImportsViewSet, ProjectImportsViewSet
+from annotation.api_imports import (
+    ImportBadLinesViewSet,
+    ImportFormsViewSet,
+    ImportsViewSet,
+    ProjectImportsViewSet,
+)
 from annotation.api_projects import MembersViewSet, ProjectsViewSet
 from annotation.api_prompts import (
     PromptImportViewSet,
@@ -143,6 +148,7 @@ ENDPOINTS = tuple(
         ("GET", "imports/<int:pk>", ImportsViewSet, "retrieve", REVIEWER),
         ("PATCH", "imports/<int:pk>", ImportsViewSet, "partial_update", MANAGER),
         ("GET", "imports/<int:pk>/preview", ImportsViewSet, "preview", REVIEWER),
+        ("GET", "imports/<int:pk>/bad-lines", ImportBadLinesViewSet, "file", REVIEWER),
         ("POST", "imports/<int:pk>/start", ImportsViewSet, "start", MANAGER),
         ("POST", "imports/<int:pk>/cancel", ImportsViewSet, "cancel", MANAGER),
         ("GET", f"{_PROJECT}/sources", SourcesViewSet, "list", REVIEWER),

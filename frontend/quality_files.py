@@ -11,10 +11,10 @@ from annotation.habits import Leaning
 from annotation.pacing import pace_of
 from annotation.quality import Times
 from annotation.ratios import Ratio
+from annotation.spreadsheets import plain_cell
 from frontend.quality_scope import Scope
 
 Rows = Iterator[list[object]]
-FORMULA = ("=", "+", "-", "@")
 LEANINGS = ("first_shown", "longer", "formatted")
 
 
@@ -145,8 +145,3 @@ def _cells(ratio: Ratio) -> list[object]:
 
 def _leaning(leaning: Leaning) -> list[object]:
     return [leaning.win_rate, leaning.win_rate_low, leaning.win_rate_high]
-
-
-def plain_cell(name: str) -> str:
-    """A name that people chose, so that no spreadsheet takes it for a formula."""
-    return f"'{name}" if name.startswith(FORMULA) else name

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
+from annotation.intake.bad_lines import BadLines
 from annotation.intake.forms import Form, Mapping
 from annotation.intake.items import Item, check_item
 from annotation.intake.settling import Settled, settle
@@ -27,27 +28,14 @@ def _silent(phase: str, done: int) -> None:
     return None
 
 
-@dataclass(slots=True)
-class BadLines:
-    """How many lines are wrong, and the first of them."""
-
-    count: int = 0
-    listed: list[LineError] = field(default_factory=list)
-
-    def add(self, error: LineError) -> None:
-        self.count += 1
-        if len(self.listed) < MOST_ERRORS_LISTED:
-            self.listed.append(error)
-
-
 class LinesWrong(Refusal):
-    """Nothing was kept because of bad lines; ``bad`` says of how many, of which ``lines`` has the first."""
+    """Nothing was kept because of bad lines; ``bad`` has all of them, ``lines`` the first."""
 
     def __init__(self, sentence: str, bad: BadLines) -> None:
         super().__init__(
             "invalid", sentence, field="file", lines=sorted(bad.listed, key=lambda error: error.line)
         )
-        self.bad = bad.count
+        self.bad = bad
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +94,7 @@ def bring_in(
     settled = settle(project=project, name=name, drawn_by=drawn_by, tell=lambda step: tell("Storing", step))
     for error in settled.errors:
         bad.add(error)
-    bad.count += settled.too_many - len(settled.errors)
-    if settled.too_many and not skip_bad:
+    if settled.errors and not skip_bad:
         raise _refusal_of(bad, seen)
     return Brought(seen, _report(seen, bad, stage, settled), bad, settled.batch)
 

@@ -14,6 +14,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models.functions import Now
 
 from annotation.intake import files
+from annotation.intake.bad_lines import BadLines
 from annotation.intake.bringing import Brought, LinesWrong, bring_in
 from annotation.intake.forms import form_named
 from annotation.intake.jobs import LEASE_SECONDS, State, claim, held, send_next
@@ -47,7 +48,7 @@ def carry_out(import_id: int, *, beside_others: bool = False) -> Import | None:
             except Stopped:
                 _end(job, State.CANCELLED, "It was cancelled; nothing was imported.")
             except LinesWrong as refusal:
-                _end(job, State.FAILED, refusal.sentence, refusal.lines, refusal.bad)
+                _end(job, State.FAILED, refusal.sentence, refusal.bad)
             except Refusal as refusal:
                 _end(job, State.FAILED, refusal.sentence)
             except DatabaseError:
@@ -70,26 +71,32 @@ def carry_out(import_id: int, *, beside_others: bool = False) -> Import | None:
 
 
 def _bring(job: Import, pulse: Pulse) -> None:
-    with files.opened(job) as file, transaction.atomic():
-        pulse.file = file
-        brought = bring_in(
-            project=job.project,
-            name=job.name,
-            rows=read_rows(file, job.file_name, typed=False),
-            form=form_named(job.form),
-            mapping=job.mapping,
-            # Not the claim's: carried out anew after a loss, it brings the same.
-            drawn_by=uuid5(NAMESPACE_OID, f"import:{job.pk}"),
-            skip_bad=job.skip_bad,
-            tell=pulse.tell,
-        )
-        # Foreign keys of millions of rows are checked while the claim can still be renewed, not in the commit.
-        connection.check_constraints()
-        if not _succeed(job, brought):
-            raise Stopped
+    bad_location = ""
+    try:
+        with files.opened(job) as file, transaction.atomic():
+            pulse.file = file
+            brought = bring_in(
+                project=job.project,
+                name=job.name,
+                rows=read_rows(file, job.file_name, typed=False),
+                form=form_named(job.form),
+                mapping=job.mapping,
+                # Not the claim's: carried out anew after a loss, it brings the same.
+                drawn_by=uuid5(NAMESPACE_OID, f"import:{job.pk}"),
+                skip_bad=job.skip_bad,
+                tell=pulse.tell,
+            )
+            # Foreign keys of millions of rows are checked while the claim can still be renewed, not in the commit.
+            connection.check_constraints()
+            bad_location = brought.bad.keep()
+            if not _succeed(job, brought, bad_location):
+                raise Stopped
+    except BaseException:
+        files.discard(bad_location)
+        raise
 
 
-def _succeed(job: Import, brought: Brought) -> int:
+def _succeed(job: Import, brought: Brought, bad_location: str) -> int:
     # Who cancels sets its sign on this row, so either it is seen here or the import is done.
     return (
         held(job)
@@ -102,22 +109,28 @@ def _succeed(job: Import, brought: Brought) -> int:
             report=brought.report,
             bad=brought.bad.count,
             errors=_listed(brought.bad.listed),
+            bad_location=bad_location,
             batch=brought.batch,
             ended_at=Now(),
         )
     )
 
 
-def _end(job: Import, state: State, reason: str, lines: Iterable[LineError] = (), bad: int = 0) -> None:
-    held(job).update(
+def _end(job: Import, state: State, reason: str, bad: BadLines | None = None) -> None:
+    bad = bad or BadLines()
+    bad_location = bad.keep()
+    ended = held(job).update(
         state=state,
         reason=reason,
         phase="",
         lease_until=None,
-        errors=_listed(lines),
-        bad=bad,
+        errors=_listed(bad.listed),
+        bad=bad.count,
+        bad_location=bad_location,
         ended_at=Now(),
     )
+    if not ended:
+        files.discard(bad_location)
 
 
 def _listed(lines: Iterable[LineError]) -> list[dict[str, Any]]:

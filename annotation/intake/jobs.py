@@ -144,6 +144,8 @@ def _queue(job: Import, skip_bad: bool | None) -> None:
         job.skip_bad = skip_bad
     job.state, job.reason, job.phase, job.done, job.total = State.QUEUED, "", "", 0, 0
     job.report, job.bad, job.errors = None, 0, []
+    transaction.on_commit(partial(files.discard, job.bad_location))
+    job.bad_location = ""
     job.cancel_requested, job.losses, job.ended_at, job.started_at = False, 0, None, None
     job.save()
 
@@ -163,9 +165,10 @@ def cancel_import(job: Import) -> Import:
     if job.state == State.CANCELLED:
         return job
     _require(job, (State.DRAFT, State.QUEUED, State.FAILED), "cancelled")
-    transaction.on_commit(partial(files.discard, job.location))
-    job.location = ""
-    job.save(update_fields=["location"])
+    for location in (job.location, job.bad_location):
+        transaction.on_commit(partial(files.discard, location))
+    job.location = job.bad_location = ""
+    job.save(update_fields=["location", "bad_location"])
     _end(job, State.CANCELLED, "It was cancelled; nothing was imported.")
     return job
 
@@ -255,7 +258,11 @@ def _drop_old_files() -> None:
             # Looked at again under its lock: it may have been started anew meanwhile.
             for job in Import.objects.select_for_update().filter(old, pk=pk).exclude(location=""):
                 files.discard(job.location)
-                Import.objects.filter(pk=job.pk).update(location="")
+                job.location = ""
+                if job.state != State.SUCCEEDED:
+                    files.discard(job.bad_location)
+                    job.bad_location = ""
+                job.save(update_fields=["location", "bad_location"])
 
 
 def _look(job: Import, form: str, mapping: Mapping[str, Any] | None) -> Preview:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from annotation.intake.bringing import BadLines, items_of
+from annotation.intake.bad_lines import BadLines
+from annotation.intake.bringing import items_of
 from annotation.intake.forms import Form, Mapping, Sample, form_named, form_of
 from annotation.intake.items import Item
 from annotation.intake.staging import plain, reply_key

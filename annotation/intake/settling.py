@@ -16,7 +16,7 @@ from annotation.intake.splits import store_prompts
 from annotation.intake.staging import drop_tables
 from annotation.models import MAX_OVERLAP, Batch, ImportedAnnotator, Project, Prompt, Source, User
 from annotation.refusals import LineError, Refusal
-from annotation.rows import LARGEST_INDEX, MOST_ERRORS_LISTED
+from annotation.rows import LARGEST_INDEX
 
 UNNAMED = "unknown"
 DERIVED = (
@@ -42,8 +42,8 @@ class Settled:
     sources: int = 0
     ratings: int = 0
     batch: Batch | None = None
-    too_many: int = 0
     errors: list[LineError] = field(default_factory=list)
+    """Rankings that had to be left out, by line."""
 
 
 def settle(
@@ -215,7 +215,7 @@ def _ballots(project: Project, done: Settled, drawn_by: UUID) -> None:
     )
     _leave_out_crowds(done)
     done.rankings = _rows("SELECT count(*) FROM ranked")[0][0]
-    done.rankings_existing += staged - done.rankings - done.too_many
+    done.rankings_existing += staged - done.rankings - len(done.errors)
 
 
 def _annotators(project: Project, done: Settled) -> list[tuple[Any, ...]]:
@@ -260,11 +260,8 @@ def _leave_out_crowds(done: Settled) -> None:
         lines = sorted(line for (line,) in cursor.fetchall())
     if lines:
         _run("DELETE FROM place WHERE place >= %s", MAX_OVERLAP)
-    done.too_many = len(lines)
-    done.errors = [
-        LineError(line, "annotator", f"is one of more than {MAX_OVERLAP:,} who ranked the same responses")
-        for line in lines[:MOST_ERRORS_LISTED]
-    ]
+    reason = f"is one of more than {MAX_OVERLAP:,} who ranked the same responses"
+    done.errors = [LineError(line, "annotator", reason) for line in lines]
 
 
 def _batch(project: Project, name: str) -> Batch:
@@ -309,7 +306,8 @@ def _places(batch: Batch, done: Settled) -> None:
     _run(
         "INSERT INTO annotation_assignment (id, task_id, batch_id, place, overlap, state, annotator_id, shown_order, "
         "uncertainty, chosen_by) SELECT place.id, task.id, %s, place.place, task.overlap, 'submitted', "
-        "place.user_id, ballot.shown::jsonb, 0, '' FROM place JOIN new_task task ON task.task = place.task "
+        "place.user_id, NULLIF(ballot.shown, '[]')::jsonb, 0, '' "
+        "FROM place JOIN new_task task ON task.task = place.task "
         "JOIN ranked ballot ON ballot.item = place.first ORDER BY place.id",
         batch.pk,
     )

@@ -110,9 +110,7 @@ class Stage:
         number = {place: position for position, place in enumerate(order)}
         assert item.tiers is not None
         tiers = as_json([sorted(number[place] for place in tier) for tier in item.tiers])
-        shown = (
-            [number[place] for place in range(len(replies))] if item.as_shown else list(range(len(replies)))
-        )
+        shown = [number[place] for place in range(len(replies))] if item.as_shown else []
         task = hashed(digest, *(replies[place].hex() for place in order))
         if self._is_new(task):
             for position, place in enumerate(order):

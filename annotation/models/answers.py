@@ -15,7 +15,8 @@ from annotation.models.tasks import Assignment, Task
 class Ranking(models.Model):
     """An annotator's answer, one row a revision; rows are never changed (a trigger holds that).
 
-    ``tiers`` lists response numbers, best first; ``shown_order`` the order in which the page showed them.
+    ``tiers`` lists response numbers, best first; ``shown_order`` the order in which the page showed them, empty where
+    it came by a file that does not say.
     ``strengths`` says of each tier but the last how much better it is than the next, from 1 (negligibly) to 4 (much);
     null where it was not said. ``key`` is the client's own name for this submission: the same key twice is one
     submission.

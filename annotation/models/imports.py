@@ -48,6 +48,9 @@ class Import(models.Model):
     report = models.JSONField(null=True, blank=True)
     bad = models.BigIntegerField(default=0, help_text="How many lines are wrong.")
     errors = models.JSONField(default=list, blank=True, help_text="The first of them: line, field, reason.")
+    bad_location = models.CharField(
+        max_length=500, blank=True, help_text="Where all of them lie; empty where that is not kept any more."
+    )
     batch = models.ForeignKey(Batch, models.SET_NULL, null=True, blank=True, related_name="+")
     token = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_POST
 
 from annotation.intake import jobs
+from annotation.intake.bad_lines import as_csv, bad_lines_of
 from annotation.intake.forms import FORMS
 from annotation.intake.previewing import Preview
 from annotation.models import Import
 from annotation.refusals import Refusal
 from annotation.splitting import Held
+from annotation.spreadsheets import CSV
 from frontend.access import ProjectRequest, Role, project_page
 from frontend.forms import refuse
 from frontend.forms_imports import ImportReadingForm, ImportStartForm, ImportUploadForm
-from frontend.quality_files import plain_cell
 
 A_PAGE = 50
 LINES_SHOWN = 100
@@ -126,16 +125,14 @@ def cancel_import(request: ProjectRequest, import_id: int) -> HttpResponse:
 
 
 @project_page(Role.REVIEWER)
-def import_errors(request: ProjectRequest, import_id: int) -> HttpResponse:
-    """The bad lines that are listed, as CSV."""
+def import_errors(request: ProjectRequest, import_id: int) -> StreamingHttpResponse:
+    """All bad lines, as CSV."""
     job = _job(request, import_id)
-    sheet = io.StringIO()
-    writer = csv.writer(sheet)
-    writer.writerow(["line", "field", "reason"])
-    for error in job.errors:
-        writer.writerow([error["line"], plain_cell(error["field"]), plain_cell(error["reason"])])
-    disposition = {"Content-Disposition": f'attachment; filename="import-{job.pk}-bad-lines.csv"'}
-    return HttpResponse(sheet.getvalue(), content_type="text/csv; charset=utf-8", headers=disposition)
+    return StreamingHttpResponse(
+        as_csv(bad_lines_of(job)),
+        content_type=CSV,
+        headers={"Content-Disposition": f'attachment; filename="import-{job.pk}-bad-lines.csv"'},
+    )
 
 
 def _job(request: ProjectRequest, import_id: int) -> Import:

@@ -16,6 +16,7 @@ from annotation.batch_quality import BatchQuality, batch_disagreement, batch_qua
 from annotation.models import Batch, Skip
 from annotation.pacing import pace_of
 from annotation.remembering import Remembered
+from annotation.spreadsheets import CSV
 from annotation.task_figures import rows_of
 from frontend import plots
 from frontend.access import ProjectRequest, Role, project_page
@@ -105,7 +106,7 @@ def quality_file(request: ProjectRequest, what: str, batch_id: int | None = None
     sheet = io.StringIO()
     csv.writer(sheet).writerows(FILES[what](scope))
     disposition = {"Content-Disposition": f'attachment; filename="{what}.csv"'}
-    return HttpResponse(sheet.getvalue(), content_type="text/csv; charset=utf-8", headers=disposition)
+    return HttpResponse(sheet.getvalue(), content_type=CSV, headers=disposition)
 
 
 def _stamp(scope: Scope, found: Remembered[BatchQuality]) -> str:

@@ -196,7 +196,7 @@ def test_bad_lines_keep_all_out_unless_they_are_to_be_skipped(project: Project) 
     with pytest.raises(LinesWrong) as wrong:
         bring(project, *rows)
     assert [(error.line, error.field) for error in wrong.value.lines] == [(2, "winner"), (3, "response 1")]
-    assert wrong.value.bad == 2
+    assert wrong.value.bad.count == 2
     assert wrong.value.sentence.startswith(
         "2 of 3 lines are wrong, so nothing was imported. Line 2: winner: must say"
     )
@@ -235,6 +235,19 @@ def test_ratings_are_kept_of_the_aspects_that_the_project_has(project: Project) 
         "helpfulness: the project has no such aspect": 3,
         "honesty: not one of 1 to 5": 1,
     }
+
+
+def test_where_a_response_stood_is_known_only_where_the_file_says(project: Project) -> None:
+    """Pairs of chosen and rejected say nothing of it: who is read for favouring a place must not be read by them."""
+    for n in range(12):
+        bring(project, {"prompt": f"Question {n}?", "chosen": "yes", "rejected": "no"}, form="trl")
+    bring(project, vote("Rice?", "ann", "left"))
+
+    assert [ranking.shown_order for ranking in Ranking.objects.order_by("pk")][:12] == [[]] * 12
+    everybody = batch_quality(project.batches.all()).figures.everybody
+    assert (everybody.first_shown.pairs, everybody.first_shown.win_rate) == (1, 1.0)
+    assert everybody.rankings == 13
+    assert not batch_quality(project.batches.all()).figures.suspicions
 
 
 def test_a_source_of_another_kind_is_not_taken_for_an_import(project: Project, manager: User) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -13,6 +14,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from annotation.intake import carrying_out, jobs
+from annotation.intake.bad_lines import as_csv, bad_lines_of
 from annotation.intake.carrying_out import carry_out
 from annotation.intake.jobs import (
     cancel_import,
@@ -25,6 +27,7 @@ from annotation.intake.jobs import (
 from annotation.models import Batch, Import, Project, Ranking, User
 from annotation.projects import create_project, create_user
 from annotation.refusals import Refusal
+from annotation.rows import MOST_ERRORS_LISTED
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -131,6 +134,56 @@ def test_bad_lines_fail_it_and_the_rest_comes_on_request(project: Project) -> No
     ended = carry_out(start_import(failed, skip_bad=True).pk)
     assert ended is not None and ended.state == State.SUCCEEDED
     assert (ended.report["rankings"], ended.bad, len(ended.errors)) == (20, 2, 2)
+
+
+def test_every_bad_line_is_kept_by_number_until_it_is_started_again(project: Project) -> None:
+    bad = '{"prompt": "=1+1", "chosen": 3, "rejected": "y"}\n' * (MOST_ERRORS_LISTED + 7)
+    failed = carry_out(start_import(draft(project, PAIRS + bad)).pk)
+    assert failed is not None and len(failed.errors) == MOST_ERRORS_LISTED
+    assert [error.line for error in bad_lines_of(failed)] == list(range(21, 21 + MOST_ERRORS_LISTED + 7))
+    kept = Path(settings.RANKLOOP_HOME) / failed.bad_location
+    assert b"".join(as_csv(bad_lines_of(failed))).count(b"\r\n") == MOST_ERRORS_LISTED + 8
+
+    ended = carry_out(start_import(failed, skip_bad=True).pk)
+
+    assert ended is not None and ended.state == State.SUCCEEDED and not kept.exists()
+    assert len(list(bad_lines_of(ended))) == ended.bad == MOST_ERRORS_LISTED + 7
+
+
+def test_lines_that_are_found_wrong_late_stand_among_those_that_were_found_early(project: Project) -> None:
+    lines = [
+        json.dumps({"prompt": "Rice?", "left": "a", "right": "b", "winner": "left", "annotator": f"w{n}"})
+        for n in range(1003)
+    ]
+    lines.insert(1001, '{"prompt": ""}')
+    lines.append('{"prompt": ""}')
+    mapping = {
+        "prompt": "prompt",
+        "responses": ["left", "right"],
+        "winner": "winner",
+        "annotator": "annotator",
+    }
+    job = draft(project, "\n".join(lines), "votes.jsonl", form="columns", mapping=mapping)
+    ended = carry_out(start_import(job, skip_bad=True).pk)
+
+    assert ended is not None and ended.state == State.SUCCEEDED, ended
+    found = [(error.line, error.field) for error in bad_lines_of(ended)]
+    assert found == [
+        (1001, "annotator"),
+        (1002, "prompt"),
+        (1003, "annotator"),
+        (1004, "annotator"),
+        (1005, "prompt"),
+    ]
+
+
+def test_once_bad_lines_are_not_kept_any_more_the_first_are_told(project: Project) -> None:
+    failed = carry_out(start_import(draft(project, PAIRS + "[]\n")).pk)
+    assert failed is not None and failed.bad_location
+    Import.objects.update(ended_at=timezone.now() - timedelta(days=8))
+    sweep_imports()
+    failed.refresh_from_db()
+    assert not failed.bad_location and [error.line for error in bad_lines_of(failed)] == [21]
 
 
 def test_a_draft_is_read_in_another_way(project: Project) -> None:
