@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
+from django.db.models import CharField, Exists, OuterRef
+from django.db.models.functions import Cast
 from django.utils import timezone
 
 from alignment.models import Dataset, Delivery, Event, Round, RoundRun, Webhook
@@ -102,9 +104,11 @@ def record_finished_batches() -> int:
 
     Of two last answers at the same moment neither sees the other's, so a batch is found complete only after the commit.
     """
-    told = Event.objects.filter(type=Event.Type.BATCH_FINISHED).values_list("subject", flat=True)
-    waiting = Batch.objects.exclude(pk__in=[int(subject) for subject in told]).select_related("project")
-    found = [batch for batch in waiting.order_by("pk") if is_complete(batch)]
+    told = Event.objects.filter(
+        type=Event.Type.BATCH_FINISHED, subject=Cast(OuterRef("pk"), CharField(max_length=36))
+    )
+    untold = Batch.objects.filter(~Exists(told)).select_related("project").order_by("pk")
+    found = [batch for batch in untold if is_complete(batch)]
     for batch in found:
         batch_finished(batch)
     return len(found)

@@ -88,6 +88,8 @@ FORMATS = {
     "csv": "text/csv; charset=utf-8",
 }
 COMPRESSED_TYPES = {"gzip": "application/gzip", "zstd": "application/zstd"}
+FORMAT = 1
+"""Raised when a dataset's files would be written otherwise than before: they are written anew then."""
 DRAFT_SECONDS = 86_400
 """A draft that nobody has written to for so long is nobody's."""
 COMPRESSIBLE = ("jsonl", "csv")
@@ -124,9 +126,9 @@ def export(
         Refusal: there is no such shape, split, format, compression or choice of pairs.
     """
     source, name = _place(dataset, shape, split, format, which, compression)
-    path = dataset_folder(dataset) / "exports" / name
+    path = _folder(dataset) / name
     if not path.exists():
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         _remove_left_behind(path.parent)
         _write(path, source, shape, which, format, compression)
     return Export(
@@ -146,7 +148,7 @@ def sha256_if_written(
         Refusal: as `export`.
     """
     _, name = _place(dataset, shape, split, format, which, compression)
-    path = dataset_folder(dataset) / "exports" / name
+    path = _folder(dataset) / name
     return _sha256(path) if path.exists() else None
 
 
@@ -177,12 +179,18 @@ def _place(
     return split_file(dataset, split), f"{split}-{shape}{choice}.{format}{ending}"
 
 
+def _folder(dataset: Dataset) -> Path:
+    return dataset_folder(dataset) / "exports" / str(FORMAT)
+
+
 def _remove_left_behind(folder: Path) -> None:
-    """Remove drafts of processes that were killed: each may be as large as an export, and nobody else would."""
-    for draft in folder.glob(".*"):
+    """Remove drafts of processes that were killed, each of which may be as large as an export, and what earlier
+    versions wrote: nobody else would."""
+    earlier = (old for old in folder.parent.rglob("*") if old.is_file() and old.parent != folder)
+    for old in (*folder.glob(".*"), *earlier):
         with suppress(OSError):  # another call was first
-            if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
-                draft.unlink()
+            if time.time() - old.stat().st_mtime > DRAFT_SECONDS:
+                old.unlink()
 
 
 def _write(path: Path, source: Path, shape: str, which: Any, format: str, compression: str) -> None:

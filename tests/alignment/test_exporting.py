@@ -23,6 +23,8 @@ from alignment.exporting import FORMATS, SHAPES, export
 from alignment.models import Dataset, Round
 from alignment.rounds import start_round
 from annotation.models import Project, Source
+from annotation.models import Ranking as Ranked
+from annotation.projects import set_aspects
 from annotation.refusals import Refusal
 from tests.alignment.conftest import bring_to
 from tests.annotation.parallel import all_at_once
@@ -84,6 +86,29 @@ def test_a_compressed_export_is_the_same_file_and_datasets_loads_it(
         loader, data_files=str(zipped.path), split="train", cache_dir=str(tmp_path / "cache")
     )
     assert len(rows) == len(plain.splitlines()) - (format == "csv")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_dataset_of_an_aspect_says_the_same_in_every_format(dataset: Dataset, shape: str) -> None:
+    project = dataset.project
+    set_aspects(project=project, aspects=[{"name": "accuracy", "question": "True?", "steps": 5}])
+    batch = dataset.batches.get()
+    for ranking in Ranked.objects.filter(task__batch=batch):
+        for position, rating in enumerate((5, 1, 3)):
+            ranking.aspect_ratings.create(
+                aspect=project.aspects.get(name="accuracy"), position=position, rating=rating
+            )
+    judged = build_dataset(project=project, batches=[batch], filters={"aspect": "accuracy"})
+
+    lines = [json.loads(line) for line in export(judged, shape=shape).path.read_text().splitlines()]
+    assert lines
+    if shape == "rankings":
+        assert {line["meta"]["aspect"] for line in lines} == {"accuracy"}
+        assert {str(line["tiers"]) for line in lines} == {"[[0], [2], [1]]"}
+    assert pq.read_table(export(judged, shape=shape, format="parquet").path).to_pylist() == lines
+    with export(judged, shape=shape, format="csv").path.open(newline="", encoding="utf-8") as sheet:
+        cells = list(csv.DictReader(sheet))
+    assert [{name: json.loads(cell) for name, cell in row.items()} for row in cells] == lines
 
 
 def test_row_groups_end_where_their_texts_are_long(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -149,6 +174,25 @@ def test_what_a_killed_process_left_behind_is_removed_and_what_is_being_written_
     os.utime(old, (0, 0))
     export(dataset, shape="pairs")
     assert new.exists() and not old.exists()
+
+
+def test_what_an_earlier_version_wrote_otherwise_is_written_anew_and_goes(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier, older = export(dataset).path, dataset_folder(dataset) / "exports" / "train-pairs.jsonl"
+    older.write_bytes(b"of a version that knew no versions")
+    for file in (earlier, older):
+        file.write_bytes(b"otherwise\n")
+        os.utime(file, (0, 0))
+    monkeypatch.setattr(exporting, "FORMAT", exporting.FORMAT + 1)
+
+    now = export(dataset)
+
+    assert (
+        now.path.read_bytes() != b"otherwise\n"
+        and hashlib.sha256(now.path.read_bytes()).hexdigest() == now.sha256
+    )
+    assert not earlier.exists() and not older.exists()
 
 
 def test_pairs_can_be_fewer(dataset: Dataset) -> None:
