@@ -66,16 +66,29 @@ def arena_rank(votes: Votes) -> tuple[float, dict[str, Any]]:
 
 
 def choix(votes: Votes) -> tuple[float, dict[str, Any]]:
-    """Pairs of winner and loser. Of its ways to the same maximum, the fastest: iterative Luce spectral ranking."""
+    """Pairs of winner and loser. Of its ways from these to the same maximum, the fastest: iterative Luce spectral
+    ranking."""
     import choix as peer
 
     won = votes["outcome"] > 0
-    pairs = np.stack(
-        [np.where(won, votes["left"], votes["right"]), np.where(won, votes["right"], votes["left"])], axis=1
-    ).tolist()
+    better, worse = np.where(won, *_columns(votes)), np.where(won, *_columns(votes)[::-1])
+    pairs = np.stack([better, worse], axis=1).tolist()
     items = int(max(votes["left"].max(), votes["right"].max())) + 1
     began = time.perf_counter()
     scores = peer.ilsr_pairwise(items, pairs, tol=1e-6)
+    return time.perf_counter() - began, {"scores": scores.tolist()}
+
+
+def choix_counts(votes: Votes) -> tuple[float, dict[str, Any]]:
+    """How often each item won against each other one, which is not choix's to find out."""
+    import choix as peer
+
+    won = votes["outcome"] > 0
+    better, worse = np.where(won, *_columns(votes)), np.where(won, *_columns(votes)[::-1])
+    items = int(max(better.max(), worse.max())) + 1
+    wins = np.bincount(better * items + worse, minlength=items**2).reshape(items, items).astype(float)
+    began = time.perf_counter()
+    scores = peer.ilsr_pairwise_dense(wins, tol=1e-6)
     return time.perf_counter() - began, {"scores": scores.tolist()}
 
 
@@ -105,8 +118,13 @@ PEERS: dict[str, Callable[[Votes], tuple[float, dict[str, Any]]]] = {
     "evalica": evalica,
     "arena-rank": arena_rank,
     "choix": choix,
+    "choix, counts": choix_counts,
     "crowd-kit": crowd_kit,
 }
+
+
+def _columns(votes: Votes) -> tuple[np.ndarray, np.ndarray]:
+    return votes["left"], votes["right"]
 
 
 def _names(numbers: np.ndarray) -> list[str]:
