@@ -29,6 +29,7 @@ from annotation.reviewing import adjudications
 from annotation.submitting import current_rankings
 
 LEVEL = 0.95
+TEACHING = (Batch.Kind.ANNOTATION, Batch.Kind.IMPORTED)
 MOST_UNMEASURED = 2_000
 """Responses whose style is counted while somebody waits."""
 
@@ -123,7 +124,11 @@ def board_at_hand(project: Project, choice: BoardChoice) -> bool:
 
 
 def board_batches(project: Project, choice: BoardChoice) -> QuerySet[Batch]:
-    """The batches whose rankings may count: those that teach, and evaluations that are over."""
+    """The batches whose rankings may count: those that teach, and evaluations that are over.
+
+    Raises:
+        Refusal: the dates are the wrong way round, or a batch is another project's, or measures annotators.
+    """
     if choice.since and choice.until and choice.since > choice.until:
         raise Refusal(
             "invalid",
@@ -134,13 +139,19 @@ def board_batches(project: Project, choice: BoardChoice) -> QuerySet[Batch]:
     over = Q(kind=Batch.Kind.EVALUATION) & (
         Q(evaluated_round__state__in=JUDGED) | (nobodys & Q(state=Batch.State.CLOSED))
     )
-    shown = project.batches.filter(Q(kind=Batch.Kind.ANNOTATION) | over)
+    shown = project.batches.filter(Q(kind__in=TEACHING) | over)
     if not choice.batches:
         return shown
-    there = set(project.batches.filter(pk__in=choice.batches).values_list("pk", flat=True))
+    there = dict(project.batches.filter(pk__in=choice.batches).values_list("pk", "kind"))
     for key in choice.batches:
         if key not in there:
             raise Refusal("invalid", f"The project has no batch {key}.", field="batch")
+        if there[key] not in (*TEACHING, Batch.Kind.EVALUATION):
+            raise Refusal(
+                "invalid",
+                f"The answers of the {there[key]} batch {key} are known, so it tells nothing of its sources.",
+                field="batch",
+            )
     return shown.filter(pk__in=choice.batches)
 
 

@@ -23,6 +23,8 @@ from alignment.withdrawing import end_withdrawal, withdraw
 from alignment.within_tasks import within_task_correlation
 from annotation.batching import close_batch, compose_batch
 from annotation.importing import import_prompts
+from annotation.intake.bringing import bring_in
+from annotation.intake.forms import FORMS
 from annotation.models import Batch, Project, Prompt, Response, Source, User
 from annotation.refusals import Refusal
 from annotation.reviewing import review_task
@@ -100,6 +102,40 @@ def test_gold_and_qualification_batches_never_count(project: Project, compose: C
     rank(batch, person("ada"))
     Batch.objects.filter(pk=batch.pk).update(kind=Batch.Kind.GOLD)
     assert board(project).rankings == 0
+    with pytest.raises(Refusal, match=f"answers of the gold batch {batch.pk} are known"):
+        board(project, batches=(batch.pk,))
+
+
+def test_imported_votes_order_the_models_that_they_are_about(project: Project) -> None:
+    votes = [
+        {
+            "question": f"What is {n}?",
+            "left": f"a {n}",
+            "right": f"b {n}",
+            "one": "old",
+            "other": "new",
+            "best": best,
+        }
+        for n, best in enumerate(["right"] * 9 + ["left"] * 3)
+    ]
+    brought = bring_in(
+        project=project,
+        name="Arena",
+        rows=enumerate(votes, start=1),
+        form=FORMS["columns"],
+        mapping={
+            "prompt": "question",
+            "responses": ["left", "right"],
+            "sources": ["one", "other"],
+            "winner": "best",
+        },
+        drawn_by=uuid.uuid4(),
+    )
+    assert brought.batch is not None
+
+    for choice in ({}, {"batches": (brought.batch.pk,)}):
+        found = board(project, **choice)
+        assert names(found) == ["new", "old"] and found.rankings == 12
 
 
 def test_an_adjudicated_task_counts_by_its_right_order(
