@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import IO
 
+from annotation.json_objects import Reader
 from annotation.refusals import LineError
 from annotation.rows import Row
 from config.api_parsing import fault_of_json
@@ -33,7 +34,9 @@ def read_json_array(file: IO[bytes], longest: int) -> Iterator[tuple[int, Row]]:
             if number > 1:
                 text.skip(",")
             element = text.element(longest)
-            if isinstance(element, dict):
+            if text.json.fault:
+                yield number, LineError(number, "", text.json.fault)
+            elif isinstance(element, dict):
                 yield number, element
             else:
                 yield number, LineError(number, "", f"must be an object, not {element!r:.60}")
@@ -54,7 +57,7 @@ class _Text:
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.decode = codecs.getincrementaldecoder("utf-8-sig")().decode
-        self.json = json.JSONDecoder()
+        self.json = Reader()
         self.text = ""
         self.position = 0
         self.ended = False
@@ -63,7 +66,7 @@ class _Text:
         while True:
             self._pass_space()
             try:
-                found, end = self.json.raw_decode(self.text, self.position)
+                found, end = self.json.read_from(self.text, self.position)
             except RecursionError:
                 raise _Broken("is nested too deeply") from None
             except ValueError as error:

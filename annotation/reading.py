@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from annotation.json_arrays import read_json_array
+from annotation.json_objects import Reader
 from annotation.refusals import LineError, Refusal
 from annotation.rows import Row
 from annotation.unpacking import unpacked
@@ -107,16 +108,17 @@ class _Bytes(io.RawIOBase):
 
 
 def _read_jsonl(file: IO[bytes], filename: str) -> Iterator[tuple[int, Row]]:
+    reader = Reader()
     for number, line in _lines(file, filename):
         if isinstance(line, LineError):
             yield number, line
         elif line.strip():
-            yield number, _json_row(number, line)
+            yield number, _json_row(reader, number, line)
 
 
-def _json_row(number: int, line: str) -> Row:
+def _json_row(reader: Reader, number: int, line: str) -> Row:
     try:
-        row = json.loads(line.rstrip())
+        row = reader.read(line.rstrip())
     except RecursionError:
         return LineError(number, "", "is nested too deeply")
     except ValueError as error:
@@ -127,7 +129,7 @@ def _json_row(number: int, line: str) -> Row:
         return LineError(number, "", f"is not JSON: {fault_of_json(error)}")
     if not isinstance(row, dict):
         return LineError(number, "", f'must be an object like {{"prompt": …}}, not {line.strip()!r:.60}')
-    return row
+    return LineError(number, "", reader.fault) if reader.fault else row
 
 
 def _lines(file: IO[bytes], filename: str) -> Iterator[tuple[int, str | LineError]]:

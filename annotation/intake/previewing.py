@@ -99,7 +99,7 @@ def preview(
         wrong = [row for _, row in looked_at if isinstance(row, LineError)]
         raise Refusal(
             "invalid",
-            f"None of the first {len(looked_at):,} rows can be read. Line {wrong[0].line:,}: {wrong[0].reason}.",
+            f"{_none_of(len(looked_at))} can be read. Line {wrong[0].line:,}: {wrong[0].reason}.",
             field="file",
             lines=wrong,
         )
@@ -117,6 +117,10 @@ def preview(
         return told
     _count(told, project, looked_at, source)
     return told
+
+
+def _none_of(rows: int) -> str:
+    return "Nothing of its only row" if rows == 1 else f"None of the first {rows:,} rows"
 
 
 def _count(told: Preview, project: Project, rows: list[tuple[int, Row]], source: str) -> None:

@@ -89,12 +89,13 @@ def test_an_array_is_the_same_wherever_pieces_of_it_end(rows: list[Any], piece: 
     [
         ('[{"a": 1}, 3, {"b": 2}]', {2: "must be an object, not 3"}),
         ('[{"a": 1}, {"b": }]', {2: "is not JSON: at character 7 a value is missing"}),
+        ('[{"a": 1, "a": 2}, {"b": 2}]', {1: "names 'a' more than once"}),
         ('[{"a": 1}', {2: "the file ends where ',' should be"}),
         ('[{"a": 1} {"b": 2}]', {2: "'{' stands where ',' should be"}),
         ('[{"a": 1}] x', {2: "more follows what is complete already"}),
         ("[" * 100_000, {1: "nested too deeply"}),
     ],
-    ids=["no object", "no value", "no end", "no comma", "more", "too deep"],
+    ids=["no object", "no value", "a key twice", "no end", "no comma", "more", "too deep"],
 )
 def test_a_broken_array_is_told_by_its_element(text: str, errors: dict[int, str]) -> None:
     found = read_rows(io.BytesIO(text.encode()), "x.json")

@@ -47,16 +47,19 @@ def test_each_unreadable_line_is_told_and_the_others_are_read() -> None:
         b'{"prompt": "' + b"x" * LONGEST_LINE + b'"}',
         b"[" * 100_000,
         b'{"prompt": "also good"}',
+        b'{"prompt": [{"role": "user", "role": "assistant"}]}',
+        b'{"prompt": "good again"}',
     ]
     data = b"\n".join(lines)
     found = reasons(data)
-    assert list(found) == [2, 3, 4, 5, 6]
+    assert list(found) == [2, 3, 4, 5, 6, 8]
     assert "not JSON" in found[2]
     assert "not UTF-8 at byte 16" in found[3]
     assert "must be an object" in found[4]
     assert "longer than 4 MiB" in found[5]
     assert "nested too deeply" in found[6] or "not JSON" in found[6]
-    assert [line for line, row in rows_of(data, "x.jsonl") if isinstance(row, dict)] == [1, 7]
+    assert found[8] == "names 'role' more than once in one object"
+    assert [line for line, row in rows_of(data, "x.jsonl") if isinstance(row, dict)] == [1, 7, 9]
 
 
 @pytest.mark.parametrize(
