@@ -22,6 +22,9 @@ ONCE = "What its messages are signed with. Shown this once."
 
 class WebhookOut(serializers.ModelSerializer):
     events = serializers.ListField(child=serializers.ChoiceField(choices=webhooks.TYPES))
+    old_secret_until = serializers.DateTimeField(
+        read_only=True, allow_null=True, help_text="Until then the last secret before signs as well."
+    )
 
     class Meta:
         model = Webhook

@@ -115,14 +115,14 @@ def _claim(only: Delivery | None = None) -> list[Delivery]:
 def _send(delivery: Delivery) -> tuple[datetime, Answer]:
     webhook, begun = delivery.webhook, timezone.now()
     body = body_of(delivery)
-    keys = [webhook.secret]
-    if webhook.old_secret_until is not None and webhook.old_secret_until > begun:
-        keys.append(webhook.old_secret)
     headers = {
         "content-type": "application/json",
         "user-agent": "Rankloop-Webhooks",
         **signature_headers(
-            id=str(delivery.event_id), timestamp=int(begun.timestamp()), body=body, keys=keys
+            id=str(delivery.event_id),
+            timestamp=int(begun.timestamp()),
+            body=body,
+            keys=webhook.secrets_at(begun),
         ),
     }
     return begun, post(webhook.url, body=body, headers=headers, seconds=SECONDS)

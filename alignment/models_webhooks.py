@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 
 from django.db import models
 from django.db.models import Q
@@ -44,9 +45,10 @@ class Webhook(models.Model):
     url = models.CharField(max_length=500)
     events = models.JSONField(help_text="Types of events that it is sent.")
     secret = models.CharField(max_length=100)
-    old_secret = models.CharField(max_length=100, blank=True)
-    old_secret_until = models.DateTimeField(
-        null=True, blank=True, help_text="Until then what is sent is signed by the secret before as well."
+    old_secrets = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="Secrets before, by which what is sent is signed as well: of each, until when (ISO 8601).",
     )
     paused_at = models.DateTimeField(null=True, blank=True, help_text="Since then deliveries wait.")
     pause_reason = models.CharField(max_length=300, blank=True)
@@ -59,6 +61,16 @@ class Webhook(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def secrets_at(self, time: datetime) -> list[str]:
+        """The secrets that sign what is sent then, the newest first."""
+        old = [each["secret"] for each in self.old_secrets if datetime.fromisoformat(each["until"]) > time]
+        return [self.secret, *reversed(old)]
+
+    @property
+    def old_secret_until(self) -> datetime | None:
+        """When the last of the secrets before ends."""
+        return max((datetime.fromisoformat(each["until"]) for each in self.old_secrets), default=None)
 
 
 class Delivery(models.Model):

@@ -20,6 +20,7 @@ from annotation.refusals import Refusal, refusing_taken, require_storable
 MOST_WEBHOOKS = 20
 LONGEST_NAME = 100
 LONGEST_URL = 500
+MOST_OLD_SECRETS = 5
 OVERLAP = timedelta(hours=24)
 """What is sent is signed by the old secret as well for so long after a change."""
 TYPES = tuple(type.value for type in Event.Type if type != Event.Type.TEST)
@@ -91,11 +92,24 @@ def resume_webhook(webhook: Webhook) -> Webhook:
 
 @transaction.atomic
 def rotate_secret(webhook: Webhook) -> Webhook:
-    """Give it a new secret. For a day all is signed by both, so that the receiver may change in peace."""
-    locked = _locked(webhook)
-    locked.old_secret, locked.old_secret_until = locked.secret, timezone.now() + OVERLAP
+    """Give it a new secret. For a day all is signed by the old one too, so that the receiver may change in peace; of
+    several changes within a day, by each one's.
+
+    Raises:
+        Refusal: it has had too many within a day.
+    """
+    locked, now = _locked(webhook), timezone.now()
+    signing = locked.secrets_at(now)
+    kept = [each for each in locked.old_secrets if each["secret"] in signing]
+    if len(kept) >= MOST_OLD_SECRETS:
+        raise Refusal(
+            "conflict",
+            f"{locked} got {MOST_OLD_SECRETS} new secrets within a day, and all of them sign still. Wait, or delete "
+            "it and make another.",
+        )
+    locked.old_secrets = [*kept, {"secret": locked.secret, "until": (now + OVERLAP).isoformat()}]
     locked.secret = new_secret()
-    locked.save(update_fields=["secret", "old_secret", "old_secret_until"])
+    locked.save(update_fields=["secret", "old_secrets"])
     return locked
 
 

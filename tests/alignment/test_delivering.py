@@ -20,6 +20,7 @@ from alignment import delivering, webhooks
 from alignment.delivering import AT_ONCE, PAUSES, deliver_due, send_test
 from alignment.models import Delivery, DeliveryAttempt, Project, Webhook
 from alignment.posting import Answer
+from annotation.refusals import Refusal
 from tests.alignment.receiver import Receiver, receiver
 from tests.annotation.parallel import all_at_once
 
@@ -171,10 +172,27 @@ def test_a_new_secret_and_the_old_one_sign_for_a_day(
     ((headers, body),) = other_side.taken
     assert is_signed(headers, body, old) and is_signed(headers, body, new)
 
-    Webhook.objects.filter(pk=webhook.pk).update(old_secret_until=timezone.now() - timedelta(seconds=1))
+    webhook.refresh_from_db()
+    over = (timezone.now() - timedelta(seconds=1)).isoformat()
+    webhook.old_secrets = [each | {"until": over} for each in webhook.old_secrets]
+    webhook.save()
     send_test(webhook)
     headers, body = other_side.taken[-1]
     assert not is_signed(headers, body, old) and is_signed(headers, body, new)
+
+
+def test_a_receiver_that_has_not_changed_yet_outlives_a_second_change_within_the_day(
+    webhook: Webhook, delivery: Delivery, other_side: Receiver
+) -> None:
+    secrets = [webhook.secret] + [webhooks.rotate_secret(webhook).secret for _ in range(2)]
+    deliver_due()
+    ((headers, body),) = other_side.taken
+    assert all(is_signed(headers, body, secret) for secret in secrets)
+
+    for _ in range(webhooks.MOST_OLD_SECRETS - 2):
+        webhooks.rotate_secret(webhook)
+    with pytest.raises(Refusal, match="got 5 new secrets within a day"):
+        webhooks.rotate_secret(webhook)
 
 
 def test_a_process_that_dies_while_it_sends_is_followed_by_another(
