@@ -168,6 +168,12 @@ def _place(
                 f"The {field} must be one of {', '.join(filter(None, known))}, not {value!r:.40}.",
                 field=field,
             )
+    if which != "all" and shape != "pairs":
+        raise Refusal(
+            "invalid",
+            f"`which` chooses among pairs, and the shape {shape} has none. Leave it out, or take the shape pairs.",
+            field="which",
+        )
     if compression and format not in COMPRESSIBLE:
         raise Refusal(
             "invalid",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from django.db.models import Min, QuerySet
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from annotation.answer_columns import AnswerColumns, read_answers
 from annotation.models import Assignment, Batch
@@ -104,7 +104,7 @@ def worth_of_choosing(
         return OrderWorth(depths, float(difference), compared=compared)
     total = sum(of_cell for of_cell, _ in cells)
     freedom = total**2 / sum(of_cell**2 / degrees for of_cell, degrees in cells)
-    reach = float(student.ppf(0.975, freedom)) * variance**0.5
+    reach = float(stdtrit(freedom, 0.975)) * variance**0.5
     return OrderWorth(
         depths, float(difference), float(difference - reach), float(difference + reach), compared
     )

@@ -15,7 +15,7 @@ from functools import reduce
 from math import factorial
 
 import numpy as np
-from scipy.stats import binom
+from scipy.special import bdtrc, gammaln, xlog1py, xlogy
 
 from annotation.opinions import UNRANKED
 
@@ -176,7 +176,7 @@ def _any_order(
         row, of_all = ordered[first[one]], int(sizes[group[first[one]]])
         who, orders, cases = int(annotator[row]), float(shapes.orders[row]), int(counts[one])
         looks = orders * shapes_of[who]
-        if told[row] or looks * binom.sf(cases - 1, of_all, 1 / orders) >= chance[who]:
+        if told[row] or looks * bdtrc(cases - 1, of_all, 1 / orders) >= chance[who]:
             continue
         rows = np.zeros(len(said), bool)
         rows[ordered[order.reshape(-1) == one]] = True
@@ -203,5 +203,12 @@ def _at_least(cases: int, chances: np.ndarray) -> float:
     Shape of ``chances``: ``(rankings,)``.
     """
     same = zip(*np.unique(chances, return_counts=True), strict=True)
-    masses = [binom.pmf(np.arange(count + 1), count, one) for one, count in same]
+    masses = [_binomial(count, one) for one, count in same]
     return float(reduce(np.convolve, masses, np.ones(1))[cases:].sum())
+
+
+def _binomial(count: int, chance: float) -> np.ndarray:
+    """The probability of each number of hits in so many tries. Shape: ``(count + 1,)``."""
+    hits = np.arange(count + 1)
+    ways = gammaln(count + 1) - gammaln(hits + 1) - gammaln(count - hits + 1)
+    return np.asarray(np.exp(ways + xlogy(hits, chance) + xlog1py(count - hits, -chance)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 FEWEST_ITEMS = 10
 """From so many items on, their linear variance is trusted; of fewer, there is no interval."""
@@ -54,7 +54,7 @@ def ratios(
         elif items < FEWEST_ITEMS or not error:
             found.append(Ratio(float(share), of=round(whole)))
         else:
-            reach = float(student.ppf(0.975, items - 1) * error)
+            reach = float(stdtrit(items - 1, 0.975) * error)
             low, high = max(0.0, share - reach), min(1.0, share + reach)
             found.append(Ratio(float(share), float(low), float(high), round(whole)))
     return found

@@ -37,6 +37,7 @@ DEMONSTRATIONS = pa.field("demonstrations", pa.list_(pa.string()))
 
 FIELDS = (*SCHEMA.names, DEMONSTRATIONS.name)
 ROWS_A_GROUP = 1024
+ROWS_AT_ONCE = 64
 
 Which = Literal["all", "adjacent", "best_worst"]
 
@@ -282,7 +283,8 @@ def _read_jsonl(path: Path) -> Iterator[Ranking]:
 def _read_parquet(path: Path) -> Iterator[Ranking]:
     number = 0
     with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(ROWS_A_GROUP):
+        # Threads decode ahead, and what a batch was decoded to is held as Python's objects as well.
+        for batch in file.iter_batches(ROWS_AT_ONCE, use_threads=False):
             for record in batch.to_pylist():
                 number += 1
                 yield Ranking.from_record(record, f"{path.name}, row {number}")
