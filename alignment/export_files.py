@@ -28,7 +28,7 @@ Write = Callable[[BinaryIO, pa.Schema, Iterable[Group]], None]
 BUFFER = 2**20
 """Bytes that are written at once."""
 ROWS_AT_ONCE = 8192
-CHARACTERS_AT_ONCE = 2**22
+CHARACTERS_AT_ONCE = 2**21
 """A row group of Parquet ends with the first of both that is reached: texts may be long."""
 ENCODE = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
@@ -129,8 +129,11 @@ def write_csv(file: BinaryIO, schema: pa.Schema, groups: Iterable[Group]) -> Non
 
 
 def write_parquet(file: BinaryIO, schema: pa.Schema, groups: Iterable[Group]) -> None:
-    """Write Parquet, compressed within by zstd."""
-    with pq.ParquetWriter(pa.PythonFile(file, mode="w"), schema, compression="zstd") as writer:
+    """Write Parquet, compressed within by zstd. Without statistics: least and greatest texts, whole, of each row group,
+    would be held to the end, and nobody looks for texts by them."""
+    with pq.ParquetWriter(
+        pa.PythonFile(file, mode="w"), schema, compression="zstd", write_statistics=False
+    ) as writer:
         rows: Group = []
         characters = 0
         for group in groups:

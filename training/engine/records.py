@@ -283,11 +283,12 @@ def _read_jsonl(path: Path) -> Iterator[Ranking]:
 def _read_parquet(path: Path) -> Iterator[Ranking]:
     number = 0
     with pq.ParquetFile(path) as file:
-        # Threads decode ahead, and what a batch was decoded to is held as Python's objects as well.
-        for batch in file.iter_batches(ROWS_AT_ONCE, use_threads=False):
-            for record in batch.to_pylist():
-                number += 1
-                yield Ranking.from_record(record, f"{path.name}, row {number}")
+        # One reader over all groups holds on to those that it has read, and threads decode ahead.
+        for group in range(file.num_row_groups):
+            for batch in file.iter_batches(ROWS_AT_ONCE, row_groups=[group], use_threads=False):
+                for record in batch.to_pylist():
+                    number += 1
+                    yield Ranking.from_record(record, f"{path.name}, row {number}")
 
 
 def _write_parquet(path: Path, rankings: Iterable[Ranking], demonstrations: bool | None) -> None:
