@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.utils.cache import get_conditional_response
@@ -112,7 +113,7 @@ def send_file(
     else:
         headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"
         response = StreamingHttpResponse(
-            _bytes_of(path, part), status=206, content_type=content_type, headers=headers
+            _Part(path.open("rb"), part), status=206, content_type=content_type, headers=headers
         )
     response.headers["Content-Length"] = str(len(part) if part is not None else size)
     return response
@@ -135,10 +136,18 @@ def _range_of(header: str, size: int) -> range | None:
     return range(start, stop)
 
 
-def _bytes_of(path: Path, part: range) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        file.seek(part.start)
-        left = len(part)
-        while left and (chunk := file.read(min(CHUNK, left))):
+class _Part:
+    """A range of an open file, which its reader gets whole even if the file is removed meanwhile. Django closes it."""
+
+    def __init__(self, file: BinaryIO, part: range) -> None:
+        self.file, self.part = file, part
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.file.seek(self.part.start)
+        left = len(self.part)
+        while left and (chunk := self.file.read(min(CHUNK, left))):
             left -= len(chunk)
             yield chunk
+
+    def close(self) -> None:
+        self.file.close()

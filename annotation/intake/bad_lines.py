@@ -58,14 +58,18 @@ class BadLines:
 
 
 def bad_lines_of(job: Import) -> Iterator[LineError]:
-    """All bad lines of an import, by number of line. Once they are not kept any more, those that are listed."""
+    """All bad lines of an import, by number of line. Once they are not kept any more, those that are listed.
+
+    Their file is opened now and not when the first is taken, so whoever reads them while it is dropped gets all.
+    """
     try:
         file = (Path(settings.RANKLOOP_HOME) / job.bad_location).open("rb") if job.bad_location else None
     except OSError:
         file = None
-    if file is None:
-        yield from (LineError(**error) for error in job.errors)
-        return
+    return (LineError(**error) for error in job.errors) if file is None else _read(file)
+
+
+def _read(file: IO[bytes]) -> Iterator[LineError]:
     with file:
         yield from map(_unpacked, file)
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from alignment import exporting
 from alignment.datasets import dataset_folder
 from tests.api.world import World, make_world
 
@@ -84,6 +85,24 @@ def test_a_file_is_resumed_by_ranges(world: World) -> None:
         assert client.get(address, HTTP_RANGE=ignored).status_code == 200
     stale = client.get(address, HTTP_RANGE="bytes=0-9", HTTP_IF_RANGE='"another"')
     assert stale.status_code == 200, "the file that the first part was of is another one"
+
+
+@pytest.mark.parametrize("asked", ["", "bytes=5-"])
+def test_a_file_that_is_dropped_while_it_is_sent_reaches_its_reader_whole(
+    world: World, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    client = world.client("reviewer")
+    address = f"/api/v1/datasets/{world.dataset.pk}/export"
+    content = body_of(client.get(address))
+    kept = exporting.export(world.dataset, shape="rankings").path
+    answer = client.get(address, **({"HTTP_RANGE": asked} if asked else {}))
+
+    os.utime(kept, (0, 0))
+    monkeypatch.setattr(exporting, "FORMAT", exporting.FORMAT + 1)  # the next version's server drops it
+    exporting.export(world.dataset, shape="rankings")
+
+    assert not kept.exists()
+    assert body_of(answer) == (content[5:] if asked else content)
 
 
 def test_who_has_the_file_gets_304_whatever_part_is_asked_for(world: World) -> None:

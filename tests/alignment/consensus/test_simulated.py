@@ -99,6 +99,20 @@ def test_annotators_adherences_are_recovered() -> None:
     assert estimate.mean() == pytest.approx(1, abs=1e-9)
 
 
+def test_intervals_of_adherences_cover_the_truth() -> None:
+    inside: list[bool] = []
+    for seed in range(30):
+        adherence = np.random.default_rng(seed).gamma(10, 1 / 10, 40)
+        adherence /= adherence.mean()
+        _, rankings = drawn(seed, adherence, tasks=1000, overlap=4)
+        found = fit(rankings)
+        assert found.converged
+        for who, estimate in found.reliability.items():
+            reach = 1.959964 * found.reliability_errors[who]
+            inside.append(abs(np.log(estimate / adherence[int(str(who))])) < reach)
+    assert 0.93 <= np.mean(inside) <= 0.97
+
+
 def test_with_30_percent_of_spammers_the_consensus_is_three_points_better_than_the_majority() -> None:
     adherence = np.full(30, 1.0)
     adherence[:9] = 0

@@ -39,8 +39,8 @@ def test_names_and_order_do_not_matter(
     dice.shuffle(shuffled)
     renamed = [[[f"item {names[item]}" for item in tier] for tier in tiers] for tiers, _ in shuffled]
     again = fit(renamed, annotators=[who for _, who in shuffled], prior=prior)
-    if found.converged:
-        same(found, again, lambda item: f"item {names[item]}")
+    assert found.converged
+    same(found, again, lambda item: f"item {names[item]}")
 
 
 @settings(deadline=None, max_examples=40)
@@ -56,8 +56,8 @@ def test_a_weight_is_a_number_of_rankings(
         annotators=[w for w, n in zip(who, counts, strict=True) for _ in range(n)],
         prior=prior,
     )
-    if weighted.converged:
-        same(weighted, repeated)
+    assert weighted.converged
+    same(weighted, repeated)
 
 
 @settings(deadline=None, max_examples=40)

@@ -177,6 +177,17 @@ def test_lines_that_are_found_wrong_late_stand_among_those_that_were_found_early
     ]
 
 
+def test_bad_lines_that_are_dropped_while_they_are_read_reach_their_reader_all(project: Project) -> None:
+    failed = carry_out(start_import(draft(project, PAIRS + "[]\n" * (MOST_ERRORS_LISTED + 7))).pk)
+    assert failed is not None
+    table = as_csv(bad_lines_of(failed))
+    kept = Path(settings.RANKLOOP_HOME) / failed.bad_location
+    Import.objects.update(ended_at=timezone.now() - timedelta(days=8))
+    sweep_imports()
+    assert not kept.exists()
+    assert b"".join(table).count(b"\r\n") == MOST_ERRORS_LISTED + 8
+
+
 def test_once_bad_lines_are_not_kept_any_more_the_first_are_told(project: Project) -> None:
     failed = carry_out(start_import(draft(project, PAIRS + "[]\n")).pk)
     assert failed is not None and failed.bad_location
