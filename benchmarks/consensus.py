@@ -4,7 +4,8 @@ Many small tasks are fitted in a process of their own, whose memory counts. Lead
 arena-rank, choix and crowd-kit, which the command installs into an environment in the user's cache folder. Peer and
 Rankloop take turns, and who goes first alternates; figures are medians of ratios of paired runs. arena-rank and choix
 have the same maximum as Rankloop on votes without ties, and its log-likelihood must reach theirs; crowd-kit's model is
-another, and the log-likelihood of the votes under each one's own model is compared.
+another, and the log-likelihood of the votes under each one's own model is compared, as crowd-kit fits it, which is
+below what its model can reach.
 
 choix takes pairs, or counts of them that somebody else made: the second is raced too, with counts for both, and held to
 no target. Rankloop's fit includes the covariance of all scores, which no peer but arena-rank has, and there only if it
