@@ -25,7 +25,7 @@ STATISTICS_FILE = "reward.json"
 """Beside the weights: the model that they were trained on, and mean and spread of the rewards that they give."""
 STATISTICS_EXAMPLES = 256
 """Rankings whose responses mean and spread are taken of: a thousand responses, so that the mean is known to a thirtieth
-of the spread. Held-out ones come first: of those that it learned from, rewards are further apart than of others."""
+of the spread."""
 
 
 def run(spec: Spec, events: Events, interrupt: Interrupt) -> None:
@@ -44,11 +44,9 @@ def run(spec: Spec, events: Events, interrupt: Interrupt) -> None:
 
 def describe(run: TrainingRun) -> Mapping[str, str]:
     """Return `STATISTICS_FILE`: ``base``, the content of the model that was trained; ``mean`` and ``std`` of rewards
-    over ``responses``, by which a policy's trainer normalises them (Huang et al. 2024, reward normalisation). Those are
-    the ranked ones: in a round, what the model that the policy starts from had drawn."""
+    over ``responses``, by which a policy's trainer normalises them (Huang et al. 2024, reward normalisation)."""
     assert run.spec.model is not None
-    chosen = [*run.held_out, *run.examples][:STATISTICS_EXAMPLES]
-    rewards = [value for values in run.values(chosen) for value in values]
+    rewards = [value for values in run.values(run.examples[:STATISTICS_EXAMPLES]) for value in values]
     content = {
         "base": content_fingerprint(run.spec.model),
         "mean": statistics.fmean(rewards),

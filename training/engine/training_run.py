@@ -268,7 +268,6 @@ class TrainingRun:
         self.method: TrainingMethod = spec.method
         self.tokenizer = tokenizer
         self.examples = train
-        self.held_out = held_out
         self.arguments = arguments
         self.device = self.arguments.device
         network, _ = load_for_training(spec.model, self.method.parameters, self.device)
