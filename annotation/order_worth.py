@@ -14,7 +14,7 @@ from annotation.models import Assignment, Batch
 from annotation.quality import batches_of
 from annotation.ratios import FEWEST_ITEMS
 from annotation.remembering import remembered
-from annotation.submitting import current_rankings
+from annotation.revisions import independent_rankings
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _worth(batches: QuerySet[Batch]) -> OrderWorth:
     answers = read_answers(batches)
     places = {
         pk: (chosen_by, asked.timestamp(), came.timestamp())
-        for pk, chosen_by, asked, came in current_rankings(batches)
+        for pk, chosen_by, asked, came in independent_rankings(batches)
         .order_by()
         .annotate(came=Min("assignment__rankings__submitted_at"))
         .values_list("pk", "assignment__chosen_by", "assignment__leased_at", "came")

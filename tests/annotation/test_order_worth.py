@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from django.core.cache import cache
 
 from annotation.answer_columns import read_answers
-from annotation.models import Assignment, Project
+from annotation.models import Assignment, Project, User
 from annotation.order_worth import OrderWorth, movement, order_worth, worth_of_choosing
 from annotation.quality import batches_of
+from annotation.reviewing import review_task
+from annotation.showing_reviews import version_of
+from annotation.submitting import amend
 from tests.annotation.conftest import Compose, People, answer, take
 
 Choose = Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]
@@ -158,7 +163,7 @@ def test_a_ranking_moves_the_shares_of_opinions_that_were_known_when_its_place_w
 
 @pytest.mark.django_db
 def test_what_a_batchs_order_is_worth_follows_from_how_its_places_were_chosen(
-    project: Project, people: People, compose: Compose
+    project: Project, manager: User, people: People, compose: Compose
 ) -> None:
     assert order_worth(compose(1)) is None
     Assignment.objects.all().delete()
@@ -171,6 +176,7 @@ def test_what_a_batchs_order_is_worth_follows_from_how_its_places_were_chosen(
             answer(place, [[1], [0]] if turned else [[0], [1]])
     Assignment.objects.filter(task__in=divided).update(chosen_by="uncertainty")
     Assignment.objects.exclude(task__in=divided).update(chosen_by="control")
+    Assignment.objects.exclude(annotator=annotator).update(chosen_by="")  # who came first moved nothing
 
     worth = order_worth(batch)
 
@@ -179,3 +185,17 @@ def test_what_a_batchs_order_is_worth_follows_from_how_its_places_were_chosen(
     assert (depth.depth, depth.chosen, depth.control, depth.enough) == (1, 12, 12, True)
     assert depth.moved == pytest.approx(11 / 12 / 2) and depth.moved_by_chance == 0
     assert worth.difference == pytest.approx(11 / 24) and worth.low is not None and worth.low > 0.3
+
+    # What a reviewer brings about afterwards was not to be known when the place was handed out.
+    place = Assignment.objects.filter(task__in=divided, annotator=annotator).earliest("pk")
+    review_task(
+        reviewer=manager,
+        task_id=place.task_id,
+        version=version_of(place.task),
+        verdict="returned",
+        ranking_id=place.rankings.get().pk,
+        note="Look again.",
+    )
+    amend(annotator=annotator, assignment_id=place.pk, key=uuid.uuid4(), tiers=[[0], [1]])
+    cache.clear()
+    assert order_worth(batch) == worth
