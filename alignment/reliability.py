@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from alignment.consensus import Rankings, fit
 from alignment.scorecards import WinRate, win_rates_of
-from annotation.answer_columns import AnswerColumns, read_answers
+from annotation.answer_columns import AnswerColumns, read_latest_answers
 from annotation.models import Batch
 from annotation.opinions import UNRANKED
 from annotation.remembering import Remembered, remembered
@@ -35,12 +35,12 @@ class Reliability:
 
 def batch_reliability(batches: QuerySet[Batch]) -> Remembered[dict[str, Reliability]]:
     """The reliability of annotators by username, fresh or remembered; see `reliability_of`."""
-    return remembered("reliability", batches, lambda of: reliability_of(read_answers(of)))
+    return remembered("reliability", batches, lambda of: reliability_of(read_latest_answers(of)))
 
 
 def batch_win_rates(batches: QuerySet[Batch]) -> Remembered[list[WinRate]]:
     """People's win rates of sources, fresh or remembered; see `alignment.scorecards.win_rates_of`."""
-    return remembered("win-rates", batches, lambda of: win_rates_of(read_answers(of)))
+    return remembered("win-rates", batches, lambda of: win_rates_of(read_latest_answers(of)))
 
 
 def reliability_of(answers: AnswerColumns, *, seed: int = 0) -> dict[str, Reliability]:

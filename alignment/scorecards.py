@@ -14,7 +14,7 @@ import numpy as np
 
 from alignment.judgements import Judged, Rate, judge, texts_of
 from alignment.models import Round, Scorecard
-from annotation.answer_columns import AnswerColumns, read_answers
+from annotation.answer_columns import AnswerColumns, read_latest_answers
 from annotation.batching import KNOWN_ANSWERS
 from annotation.models import Batch, Source, Task
 from annotation.quality import batches_of
@@ -40,7 +40,7 @@ class WinRate:
 
 def source_win_rates(batch: Batch) -> list[WinRate]:
     """Return people's win rate of every two sources that met in a batch, see `win_rates_of`."""
-    return win_rates_of(read_answers(batches_of(batch)))
+    return win_rates_of(read_latest_answers(batches_of(batch)))
 
 
 def win_rates_of(answers: AnswerColumns) -> list[WinRate]:

@@ -15,7 +15,7 @@ from django.db.models.functions import Cast, Length
 
 from annotation.models import Batch, Ranking, Review, Task, TaskResponse, User
 from annotation.opinions import Opinions, Tiers, tier_table
-from annotation.revisions import independent_rankings
+from annotation.revisions import current_rankings, independent_rankings
 
 # Lists, headings, tables, code and bold words in Markdown, for PostgreSQL.
 MARKUP = r"(^|\n)\s*([-*+] |[0-9]+[.)] |#{1,6} |[|]|```)|[*][*]"
@@ -116,17 +116,24 @@ def stamp_of(batches: QuerySet[Batch]) -> str:
 def read_answers(batches: QuerySet[Batch]) -> AnswerColumns:
     """Read the independent rankings of ``batches`` (`annotation.revisions`); several figures of the same rankings are
     computed from one reading."""
-    return _read(_keys(batches), stamp_of(batches))
+    return _read(_keys(batches), stamp_of(batches), independent_rankings)
+
+
+def read_latest_answers(batches: QuerySet[Batch]) -> AnswerColumns:
+    """Read what people say by now, which is what datasets and leaderboards learn from."""
+    return _read(_keys(batches), stamp_of(batches), current_rankings)
 
 
 def _keys(batches: QuerySet[Batch]) -> tuple[int, ...]:
     return tuple(batches.order_by("pk").values_list("pk", flat=True))
 
 
-@lru_cache(maxsize=1)
-def _read(keys: tuple[int, ...], stamp: str) -> AnswerColumns:
+@lru_cache(maxsize=2)
+def _read(
+    keys: tuple[int, ...], stamp: str, which: Callable[[QuerySet[Batch]], QuerySet[Ranking]]
+) -> AnswerColumns:
     batches = Batch.objects.filter(pk__in=keys)
-    return columns_of(independent_rankings(batches), batches)
+    return columns_of(which(batches), batches)
 
 
 @lru_cache(maxsize=1)
@@ -155,8 +162,11 @@ def columns_of(rankings: QuerySet[Ranking], batches: QuerySet[Batch]) -> AnswerC
     ranking, task, annotator, tiers, shown, seconds, submitted = (
         zip(*rows, strict=True) if rows else ((),) * 7
     )
-    numbers = chain(*map(json.loads, set(shown)), *(chain(*json.loads(given)) for given in set(tiers)))
-    width = 1 + max(numbers, default=1)
+    width = 1 + max(chain.from_iterable(map(json.loads, set(shown))), default=1)
+    if "[]" in shown:
+        # Where the order is not known, the tasks themselves tell how many responses they have.
+        there = TaskResponse.objects.filter(task__batch__in=batches).aggregate(last=Max("position"))["last"]
+        width = max(width, 1 + (there or 0))
     tasks, task_index = np.unique(np.array(task, np.int64), return_inverse=True)
     annotators, annotator_index = np.unique(np.array(annotator, np.int64), return_inverse=True)
     names = User.objects.in_bulk(annotators.tolist())

@@ -65,7 +65,7 @@ def quality_at_hand(batches: QuerySet[Batch]) -> bool:
 
 def batch_disagreement(batches: QuerySet[Batch]) -> Remembered[dict[int, float]]:
     """How far each task's rankings disagree, fresh or remembered; see `annotation.task_figures.disagreement_of`."""
-    return remembered("disagreement", batches, lambda of: disagreement_of(read_answers(of)))
+    return remembered("disagreement.2", batches, lambda of: disagreement_of(read_answers(of)))
 
 
 def quality_tasks(

@@ -21,6 +21,9 @@ small ones find who is a little below the bar, large ones who is far below it so
 NARROWEST = 0.05
 """A bar nearer to 1 is bet against as if it were so far from it: else one slip would be proof."""
 
+MOST = 500.0
+"""Of a bet's growth, as a logarithm."""
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
@@ -43,7 +46,8 @@ def evidence_below(figures: Sequence[float] | np.ndarray, bar: float) -> Evidenc
         return Evidence(1.0, 0)
     stakes = np.array(STAKES) / max(1 - bar, NARROWEST)
     grown = np.log1p(stakes[:, None] * (bar - figures))
-    since = np.exp(np.cumsum(grown[:, ::-1], axis=1)[:, ::-1]).mean(axis=0)
+    # Beyond what a float holds, it is proof many times over.
+    since = np.exp(np.minimum(np.cumsum(grown[:, ::-1], axis=1)[:, ::-1], MOST)).mean(axis=0)
     start = np.arange(1, len(figures) + 1)
     carried = since / (start * (start + 1))
     # What starts later has not been staked yet.

@@ -250,6 +250,26 @@ def test_where_a_response_stood_is_known_only_where_the_file_says(project: Proje
     assert not batch_quality(project.batches.all()).figures.suspicions
 
 
+def test_ratings_of_a_response_that_nobody_ranked_count(project: Project) -> None:
+    """Neither a place on the page nor a tier tells of the fourth response: the task does."""
+    set_aspects(project=project, aspects=[{"name": "honesty", "question": "Is it true?", "steps": 5}])
+    record = {
+        "prompt": [{"role": "user", "content": "Rice?"}],
+        "responses": ["one", "two", "three", "four"],
+        "tiers": [[0], [1]],
+        "scores": [1.0, 0.0, 0.0, 0.0],
+    }
+    brought = bring(project, record, form="records")
+    ranking = Ranking.objects.get()
+    unranked = {0, 1, 2, 3} - {number for tier in ranking.tiers for number in tier}
+    for position in sorted(unranked):
+        ranking.aspect_ratings.create(aspect=project.aspects.get(), position=position, rating=4)
+
+    assert brought.report["rankings"] == 1 and ranking.shown_order == []
+    (honesty,) = batch_quality(project.batches.all()).figures.aspects
+    assert honesty.ratings == 2
+
+
 def test_a_source_of_another_kind_is_not_taken_for_an_import(project: Project, manager: User) -> None:
     Source.objects.create(project=project, name="old", kind=Source.Kind.PERSON, person=manager)
     bring(project, vote("Rice?", "ann", "left"))
