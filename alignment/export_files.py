@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# pyarrow's own allocator keeps some fifty megabytes that were freed, in each process of the web; the C library's gives
+# pyarrow's own allocator keeps some thirty megabytes that were freed, in each process of the web; the C library's gives
 # them back.
 pa.set_memory_pool(pa.system_memory_pool())
 

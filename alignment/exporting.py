@@ -21,6 +21,7 @@ from alignment.export_files import COMPRESSIONS, WRITERS, opened
 from alignment.models import Dataset
 from alignment.narrowing import SPLITS
 from annotation.refusals import Refusal
+from annotation.spreadsheets import CSV
 from training.engine.files import flush
 from training.engine.records import (
     DEMONSTRATIONS,
@@ -85,10 +86,10 @@ SHAPES: dict[str, Shape] = {
 FORMATS = {
     "jsonl": "application/jsonl",
     "parquet": "application/vnd.apache.parquet",
-    "csv": "text/csv; charset=utf-8",
+    "csv": CSV,
 }
 COMPRESSED_TYPES = {"gzip": "application/gzip", "zstd": "application/zstd"}
-FORMAT = 1
+VERSION = 1
 """Raised when a dataset's files would be written otherwise than before: they are written anew then."""
 DRAFT_SECONDS = 86_400
 """A draft that nobody has written to for so long is nobody's."""
@@ -186,7 +187,7 @@ def _place(
 
 
 def _folder(dataset: Dataset) -> Path:
-    return dataset_folder(dataset) / "exports" / str(FORMAT)
+    return dataset_folder(dataset) / "exports" / str(VERSION)
 
 
 def _remove_left_behind(folder: Path) -> None:

@@ -56,8 +56,8 @@ EVALUATION = {"responses": 3, "pair_accuracy": False}
 # them it hardly told better from worse (0.58 of held-out ones), and later it knows them by heart. A rollout has four
 # prompts, four times each, and is one minibatch, which shares the prompts' computation; the value function is a head on
 # hidden states that are computed once. The optimizer's steps are few, so a rollout has four of them and the rate stays
-# high to the end: with half of them and a rate that falls to 0, the policy came half as far, and its rewards rose less.
-# That a response is cut, as most are at that length, costs it nothing.
+# high to the end: with half of them and a rate that falls to 0, the policy went 2 nats in place of 8, and rewards rose
+# less. That a response is cut, as most are at that length, costs it nothing.
 POLICY_TASKS = 64
 POLICY_DECODING = {"max_tokens": 32}
 REWARD: dict[str, Any] = {**TRAINING, "pairs": "best_worst", "epochs": 2.0}

@@ -184,7 +184,7 @@ def test_what_an_earlier_version_wrote_otherwise_is_written_anew_and_goes(
     for file in (earlier, older):
         file.write_bytes(b"otherwise\n")
         os.utime(file, (0, 0))
-    monkeypatch.setattr(exporting, "FORMAT", exporting.FORMAT + 1)
+    monkeypatch.setattr(exporting, "VERSION", exporting.VERSION + 1)
 
     now = export(dataset)
 

@@ -98,7 +98,7 @@ def test_a_file_that_is_dropped_while_it_is_sent_reaches_its_reader_whole(
     answer = client.get(address, **({"HTTP_RANGE": asked} if asked else {}))
 
     os.utime(kept, (0, 0))
-    monkeypatch.setattr(exporting, "FORMAT", exporting.FORMAT + 1)  # the next version's server drops it
+    monkeypatch.setattr(exporting, "VERSION", exporting.VERSION + 1)  # the next version's server drops it
     exporting.export(world.dataset, shape="rankings")
 
     assert not kept.exists()
