@@ -16,13 +16,10 @@ import argparse
 import http.client
 import json
 import math
-import os
 import random
-import shutil
 import signal
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,7 +29,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 from benchmarks.machine import machine
-from benchmarks.serving_server import Web, own_database
+from benchmarks.serving_server import Web, own_installation
 
 if TYPE_CHECKING:
     from alignment.models import Dataset
@@ -72,19 +69,8 @@ def main() -> int:
     options = _options()
     # Ended by a signal it drops its database all the same.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    home = Path(tempfile.mkdtemp(prefix="rankloop-bench-export-"))
-    try:
-        with own_database() as postgresql:
-            os.environ["RANKLOOP_HOME"] = str(home)
-            os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
-            import django
-            from django.core.management import call_command
-
-            django.setup()
-            call_command("migrate", interactive=False, verbosity=0)
-            return _measure(options, postgresql)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with own_installation() as (postgresql, _):
+        return _measure(options, postgresql)
 
 
 def _measure(options: argparse.Namespace, postgresql: str) -> int:

@@ -13,21 +13,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import resource
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.machine import machine
-from benchmarks.serving_server import own_database
+from benchmarks.serving_server import own_installation
 
 if TYPE_CHECKING:
     from annotation.models import Project
@@ -52,19 +49,8 @@ def main() -> int:
         return 0
     # Ended by a signal it drops its database all the same.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    home = Path(tempfile.mkdtemp(prefix="rankloop-bench-intake-"))
-    try:
-        with own_database() as postgresql:
-            os.environ["RANKLOOP_HOME"] = str(home)
-            os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
-            import django
-            from django.core.management import call_command
-
-            django.setup()
-            call_command("migrate", interactive=False, verbosity=0)
-            return _measure(options, home, postgresql)
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
+    with own_installation() as (postgresql, home):
+        return _measure(options, home, postgresql)
 
 
 def _measure(options: argparse.Namespace, home: Path, postgresql: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -46,6 +47,25 @@ def own_database() -> Iterator[str]:
     finally:
         with psycopg.connect(server, autocommit=True) as admin:
             admin.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(name)))
+
+
+@contextmanager
+def own_installation() -> Iterator[tuple[str, Path]]:
+    """Django set up on an `own_database` that is up to date, with a temporary folder as RANKLOOP_HOME; both are gone in
+    the end. Yields the server's version and the folder."""
+    home = Path(tempfile.mkdtemp(prefix="rankloop-bench-"))
+    try:
+        with own_database() as version:
+            os.environ["RANKLOOP_HOME"] = str(home)
+            os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
+            import django
+            from django.core.management import call_command
+
+            django.setup()
+            call_command("migrate", interactive=False, verbosity=0)
+            yield version, home
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def settle() -> None:
